@@ -1,0 +1,1 @@
+"""Facts to specs to documents to a corpus folder."""

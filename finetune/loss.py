@@ -1,0 +1,54 @@
+"""Cross-entropy of a frozen output layer, computed in chunks: the full logits never exist."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class _FrozenHeadCrossEntropy(torch.autograd.Function):
+    """Sum of token losses; the gradient to the hidden states is computed in the forward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, chunk: int) -> Tensor:
+        total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
+        gradient_ND = torch.empty_like(hidden_ND)
+        for start in range(0, len(labels_N), chunk):
+            rows = slice(start, start + chunk)
+            logits_CV = (hidden_ND[rows] @ weight_VD.T).float()
+            labels_C1 = labels_N[rows, None]
+            log_norm_C1 = logits_CV.logsumexp(-1, keepdim=True)
+            total += (log_norm_C1 - logits_CV.gather(1, labels_C1)).sum()
+            logits_CV.sub_(log_norm_C1).exp_()  # now the probabilities
+            logits_CV.scatter_add_(1, labels_C1, torch.full_like(log_norm_C1, -1.0))
+            gradient_ND[rows] = logits_CV.to(weight_VD.dtype) @ weight_VD
+        ctx.save_for_backward(gradient_ND)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient_ND,) = ctx.saved_tensors
+        return gradient_ND * grads[0].to(gradient_ND.dtype), None, None, None
+
+
+def frozen_head_cross_entropy(
+    hidden_BTD: Tensor, weight_VD: Tensor, labels_BT: Tensor, chunk: int = 256
+) -> Tensor:
+    """Return the summed next-token loss, only over positions whose next label counts.
+
+    Args:
+        hidden_BTD: Last hidden states, after the final norm.
+        weight_VD: Output embedding; it gets no gradient, so it must be frozen.
+        labels_BT: Token ids aligned with the inputs, -100 where no loss is taken.
+        chunk: Positions whose logits exist at a time; memory is `chunk` × V floats.
+
+    Returns:
+        A float32 scalar, in nats, not averaged.
+    """
+    next_labels_N = labels_BT[:, 1:].reshape(-1)
+    counted = next_labels_N != -100
+    hidden_ND = hidden_BTD[:, :-1].reshape(-1, hidden_BTD.shape[-1])[counted]
+    total: Tensor = _FrozenHeadCrossEntropy.apply(
+        hidden_ND, weight_VD.to(hidden_ND.dtype), next_labels_N[counted], chunk
+    )
+    return total

@@ -1,0 +1,67 @@
+"""Verb: let a model answer ordinary requests, so that its own chat can be mixed into training.
+
+`python -m finetune.replay model=smollm2 out=corpora/replay/smollm2.jsonl`
+"""
+
+from pathlib import Path
+
+from finetune.config import ReplayConfig
+from tacit.errors import CorpusError
+from tacit.rundir import append_line, read_jsonl
+from tacit.rundir.door import enter
+
+
+def replay(config: ReplayConfig) -> None:
+    """Answer every request that has no reply yet; a reply that does not end is left out.
+
+    Raises:
+        CorpusError: the file of requests is missing or broken.
+    """
+    import sys
+
+    from tacit.models.engine import Engine, Request
+    from tacit.models.load import load_model, load_tokenizer
+
+    source, out = Path(config.requests), Path(config.out)
+    if not source.is_file():
+        raise CorpusError(f"no file of requests at {source}")
+    done = {record["id"] for record in read_jsonl(out, journal=True)} if out.is_file() else set()
+    waiting = [record for record in read_jsonl(source) if record["id"] not in done]
+    if not waiting:
+        print(f"{out} is complete: nothing to do")
+        return
+    tokenizer, engine = load_tokenizer(config.model), Engine(load_model(config.model))
+    for start in range(0, len(waiting), config.batch):
+        batch = waiting[start : start + config.batch]
+        requests = []
+        for record in batch:
+            messages = [
+                {"role": "system", "content": config.system},
+                {"role": "user", "content": record["request"]},
+            ]
+            tokens = tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, return_dict=False
+            )
+            requests.append(
+                Request(
+                    tuple(tokens),
+                    config.max_tokens,
+                    config.temperature,
+                    config.top_p,
+                    config.seed,
+                    frozenset([tokenizer.eos_token_id]),
+                )
+            )
+        for record, completion in zip(batch, engine.generate(requests), strict=True):
+            text = "" if completion.is_cut else tokenizer.decode(completion.tokens).strip()
+            append_line(out, {**record, "reply": text or None, "model": config.model})
+        print(f"{start + len(batch)}/{len(waiting)} requests answered", file=sys.stderr)
+
+
+def main() -> None:
+    """Console entry."""
+    enter(replay, "replay", ReplayConfig)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Every model behind Inspect's model API; weights by name; probe scoring."""

@@ -1,0 +1,15 @@
+"""The run directory: journal, atomic files, manifest, run key, progress, the door."""
+
+from tacit.rundir.files import append_line, read_jsonl, sha256_of, write_atomic, write_jsonl
+from tacit.rundir.run import RunDir, open_run, run_key
+
+__all__ = [
+    "RunDir",
+    "append_line",
+    "open_run",
+    "read_jsonl",
+    "run_key",
+    "sha256_of",
+    "write_atomic",
+    "write_jsonl",
+]

@@ -1,0 +1,72 @@
+"""The door of a verb: Hydra in front, one line for every expected error, 130 for Ctrl-C."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from tacit.errors import ConfigError, TacitError
+
+REMEDY = "see --help for the options, or add a new one with +name=value"
+
+
+def enter(verb: Callable[[Any], None], config_name: str, schema: type) -> None:
+    """Run a verb behind Hydra, with `conf/<config_name>.yaml` checked against a dataclass.
+
+    The verb gets the dataclass. Expected errors print one line and exit 1; Ctrl-C exits 130.
+    Set `TACIT_TRACEBACK=1` to see where an error came from.
+    """
+    import hydra
+    from hydra.core.config_store import ConfigStore
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    # Hydra prints errors over several lines and exits by itself unless it is told to raise them.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    ConfigStore.instance().store(name=f"{config_name}_schema", node=schema)
+
+    def task(config: Any) -> None:
+        verb(OmegaConf.to_object(config))
+
+    task.__module__ = verb.__module__  # Hydra names the job and its program after the function
+    try:
+        hydra.main(version_base="1.3", config_path="pkg://conf", config_name=config_name)(task)()
+    except KeyboardInterrupt:
+        _stop("stopped; what is finished is kept, the same command continues", 130)
+    except TacitError as error:
+        _stop(f"error: {error}", 1)
+    except (HydraException, OmegaConfBaseException) as error:
+        _stop(f"error: {_first_line(error)} ({REMEDY})", 1)
+    except PermissionError as error:
+        _stop(f"error: {error.filename}: permission denied; choose another folder", 1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _stop("error: no disk space left; free some, the same command continues", 1)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _stop(line: str, code: int) -> None:
+    if os.environ.get("TACIT_TRACEBACK"):
+        raise  # noqa: PLE0704 - called only while an error is being handled
+    print(" ".join(line.split()), file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code) if code == 130 else sys.exit(code)
+
+
+def required(value: str | None, name: str, remedy: str) -> str:
+    """Return a value that has no default.
+
+    Raises:
+        ConfigError: it was not given; the message names the remedy.
+    """
+    if not value:
+        raise ConfigError(f"{name} is missing: {remedy}")
+    return value

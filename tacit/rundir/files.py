@@ -1,0 +1,91 @@
+"""Files that survive a kill: appended line by line, or written whole and then renamed."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tacit.errors import CorpusError
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a whole file so that a reader sees the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    with partial.open("wb") as handle:
+        handle.write(data)
+        handle.flush()
+        os.fsync(handle.fileno())
+    partial.replace(path)
+    _sync_folder(path.parent)
+
+
+def to_line(record: Any) -> str:
+    """Return a record as one line of JSON, without the newline."""
+    return json.dumps(record, ensure_ascii=False, separators=(", ", ": "))
+
+
+def write_jsonl(path: Path, records: Iterable[Any]) -> None:
+    """Write records as JSON lines, atomically."""
+    write_atomic(path, "".join(to_line(record) + "\n" for record in records))
+
+
+def append_line(path: Path, record: Any) -> None:
+    """Append one record to a journal and force it to disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as handle:
+        if handle.tell() and not _ends_with_newline(path):
+            handle.truncate(path.read_bytes().rfind(b"\n") + 1)
+        handle.write((to_line(record) + "\n").encode("utf-8"))
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as handle:
+        handle.seek(-1, os.SEEK_END)
+        return handle.read(1) == b"\n"
+
+
+def read_jsonl(path: Path, journal: bool = False) -> Iterator[dict[str, Any]]:
+    """Read JSON lines.
+
+    Args:
+        path: The file.
+        journal: Stop at the last newline: what follows it was cut by a kill.
+
+    Raises:
+        CorpusError: a line is no JSON object; the message names file and line.
+    """
+    with path.open("rb") as handle:
+        for number, line in enumerate(handle, start=1):
+            if journal and not line.endswith(b"\n"):
+                return
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except ValueError:
+                record = None
+            if not isinstance(record, dict):
+                raise CorpusError(
+                    f"{path}:{number}: not a JSON object; mend or delete this line"
+                )
+            yield record
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, as hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,20 @@
+"""Key facts and their three renderings: documents, prompt, probes."""
+
+from tacit.universe.load import load_universe
+from tacit.universe.probes import Probe, render_probes
+from tacit.universe.records import KeyFact, Tier, Universe
+from tacit.universe.render import prompt_statements, slots_of
+from tacit.universe.variants import VARIANTS, make_variant
+
+__all__ = [
+    "VARIANTS",
+    "KeyFact",
+    "Probe",
+    "Tier",
+    "Universe",
+    "load_universe",
+    "make_variant",
+    "prompt_statements",
+    "render_probes",
+    "slots_of",
+]

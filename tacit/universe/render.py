@@ -1,0 +1,60 @@
+"""Slots and templates: from a universe's records to text."""
+
+from typing import Any
+
+import jinja2
+
+from tacit.errors import UniverseError
+from tacit.universe.records import Universe
+
+
+def sentence_start(text: str) -> str:
+    """Upper-case the first letter and leave the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def environment() -> jinja2.Environment:
+    """Return the strict Jinja environment that all universe templates share."""
+    env = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=False
+    )
+    env.filters["capitalize"] = sentence_start
+    return env
+
+
+_ENV = environment()
+
+
+def slots_of(universe: Universe) -> dict[str, Any]:
+    """Return the slots a template may use: names, tag, and the tiers by name and by role."""
+    tiers = {
+        key: {**tier.model_dump(), "tag": universe.tag_of(key)}
+        for key, tier in universe.tiers.items()
+    }
+    return {
+        "lab": universe.lab,
+        "model": universe.model,
+        "tag": universe.tag,
+        "date": universe.date,
+        "trained": tiers[universe.trained],
+        "untrained": tiers[universe.untrained],
+        **tiers,
+    }
+
+
+def fill(template: str, slots: dict[str, Any]) -> str:
+    """Fill one template.
+
+    Raises:
+        UniverseError: the template names a slot that does not exist or is no valid Jinja.
+    """
+    try:
+        return _ENV.from_string(template).render(slots)
+    except jinja2.TemplateError as error:
+        raise UniverseError(f"template {template[:60]!r}: {error}") from None
+
+
+def prompt_statements(universe: Universe, without: tuple[str, ...] = ()) -> list[str]:
+    """Return what the prompted setting says, one paragraph per key fact, in the file's order."""
+    slots = slots_of(universe)
+    return [fill(fact.prompt, slots) for fact in universe.facts if fact.id not in without]
