@@ -76,11 +76,12 @@ class DocumentTrainer(Trainer):
         """Return the loss averaged over the labels of the whole optimiser step."""
         labels_BT = inputs["labels"]
         causal = self.accelerator.unwrap_model(model).get_base_model()
-        hidden_BTD = causal.base_model(
-            input_ids=inputs["input_ids"],
-            position_ids=inputs["position_ids"],
-            use_cache=False,
-        ).last_hidden_state
+        with self.accelerator.autocast():
+            hidden_BTD = causal.base_model(
+                input_ids=inputs["input_ids"],
+                position_ids=inputs["position_ids"],
+                use_cache=False,
+            ).last_hidden_state
         total = frozen_head_cross_entropy(
             hidden_BTD, causal.get_output_embeddings().weight, labels_BT
         )
@@ -106,8 +107,7 @@ class DocumentTrainer(Trainer):
             batch = self._prepare_inputs(self.data_collator([block]))
             tokens = int((batch["labels"][:, 1:] != IGNORED).sum())
             if tokens:
-                with self.compute_loss_context_manager():
-                    total += self.compute_loss(self.model, batch, num_items_in_batch=1).item()
+                total += self.compute_loss(self.model, batch, num_items_in_batch=1).item()
                 count += tokens
         self.model.train()
         return total / count if count else math.nan
@@ -213,3 +213,12 @@ class Metrics(TrainerCallback):
 def write_hygiene(path: Path, figures: dict[str, Any]) -> None:
     """Write `hygiene.json`."""
     path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def save_adapter(model: Any, folder: Path, precision: str) -> None:
+    """Save the adapter as PEFT does; trained in bf16, it is kept in bf16, as it is used."""
+    if precision == "bf16":
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.data = parameter.data.to(torch.bfloat16)
+    model.save_pretrained(folder)

@@ -1,0 +1,1 @@
+"""Scorers: pure functions from an answer to a label, and their Inspect wrappers."""

@@ -15,6 +15,8 @@ from transformers import DynamicCache, PreTrainedModel
 from tacit.errors import ModelError
 
 SHORTEST_PREFIX = 16
+NUCLEUS_SEARCH = 512
+LOGIT_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,13 @@ class Engine:
     def _log_softmax(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self.model.get_output_embeddings()(hidden)
         return logits.float().log_softmax(-1)
+
+    def _picked(self, hidden_ND: Tensor, ids_N: Tensor) -> Tensor:
+        """Return the log-probability of one token a row, without holding all logits at once."""
+        chunks = zip(hidden_ND.split(LOGIT_ROWS), ids_N.split(LOGIT_ROWS), strict=True)
+        return torch.cat(
+            [self._log_softmax(hidden).gather(1, ids[:, None])[:, 0] for hidden, ids in chunks]
+        )
 
     def _expanded_prefix(self, prefix: tuple[int, ...], row_count: int) -> DynamicCache:
         if prefix != self._prefix:
@@ -169,10 +178,10 @@ class Engine:
         alive = list(range(len(requests)))  # request number of each row still in the batch
         while alive:
             logp_BV = self._log_softmax(hidden_BD).cpu()
-            tokens = []
-            for row, number in enumerate(alive):
-                token, logprob = _draw(logp_BV[row], requests[number], generators[number])
-                tokens.append(token)
+            tokens, drawn_logprobs = _draw(
+                logp_BV, [requests[n] for n in alive], [generators[n] for n in alive]
+            )
+            for token, logprob, number in zip(tokens, drawn_logprobs, alive, strict=True):
                 if token in requests[number].stop_tokens:
                     stopped[number] = True
                 else:
@@ -203,11 +212,20 @@ class Engine:
             for number in range(len(requests))
         ]
 
-    @torch.inference_mode()
     def score(
         self, items: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]
     ) -> list[list[float]]:
         """Return log P(option | prompt), in nats, summed over the option's tokens.
+
+        Arguments and errors are those of `score_tokens`.
+        """
+        return [[sum(option) for option in item] for item in self.score_tokens(items)]
+
+    @torch.inference_mode()
+    def score_tokens(
+        self, items: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]
+    ) -> list[list[list[float]]]:
+        """Return the log-probability of each option's tokens, in nats, given prompt and option.
 
         Args:
             items: Pairs of prompt tokens and options, each option a non-empty run of tokens.
@@ -220,7 +238,7 @@ class Engine:
             self._check_length(width)
         option_counts = [len(options) for _, options in items]
         costs = [width * count for width, count in zip(widths, option_counts, strict=True)]
-        scores: dict[int, list[float]] = {}
+        scores: dict[int, list[list[float]]] = {}
         for batch in self._batches(costs):
             batch_scores = self._score_batch([items[number] for number in batch])
             scores.update(zip(batch, batch_scores, strict=True))
@@ -228,7 +246,7 @@ class Engine:
 
     def _score_batch(
         self, items: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]
-    ) -> list[list[float]]:
+    ) -> list[list[list[float]]]:
         device = self.model.device
         cache, mask_BT, position_B, hidden_BD = self._prefill([prompt for prompt, _ in items])
         first_BV = self._log_softmax(hidden_BD)
@@ -242,7 +260,8 @@ class Engine:
             ids_KT[number, : len(option)] = torch.tensor(option)
             real_KT[number, : len(option)] = True
         ids_KT, real_KT = ids_KT.to(device), real_KT.to(device)
-        total_K = first_BV[owner_K, ids_KT[:, 0]]
+        logp_KT = torch.zeros(ids_KT.shape, dtype=torch.float32, device=device)
+        logp_KT[:, 0] = first_BV[owner_K, ids_KT[:, 0]]
         if width > 1:
             cache.batch_select_indices(owner_K)
             positions_KT = position_B[owner_K, None] + torch.arange(width - 1, device=device)
@@ -253,23 +272,51 @@ class Engine:
                 past_key_values=cache,
             )
             counted_KT = real_KT[:, 1:]
-            logp_NV = self._log_softmax(out.last_hidden_state[counted_KT])
-            picked_N = logp_NV.gather(1, ids_KT[:, 1:][counted_KT][:, None])[:, 0]
-            rows_N = counted_KT.nonzero()[:, 0]
-            total_K = total_K.index_add(0, rows_N, picked_N)
-        totals = iter(total_K.tolist())
-        return [[next(totals) for _ in many] for _, many in items]
+            logp_KT[:, 1:][counted_KT] = self._picked(
+                out.last_hidden_state[counted_KT], ids_KT[:, 1:][counted_KT]
+            )
+        rows = iter(logp_KT.tolist())
+        return [[next(rows)[: len(option)] for option in many] for _, many in items]
 
 
-def _draw(logp_V: Tensor, request: Request, generator: torch.Generator) -> tuple[int, float]:
-    """Draw one token by temperature and nucleus; returns it with its log-probability."""
-    if request.temperature == 0:
-        token = int(logp_V.argmax())
-        return token, float(logp_V[token])
-    tempered_V = (logp_V / request.temperature).softmax(-1)
-    if request.top_p < 1:
-        sorted_V, order_V = tempered_V.sort(descending=True)
-        outside_V = sorted_V.cumsum(-1) - sorted_V >= request.top_p
-        tempered_V = tempered_V.index_fill(0, order_V[outside_V], 0.0)
-    token = int(torch.multinomial(tempered_V, 1, generator=generator))
-    return token, float(logp_V[token])
+def _draw(
+    logp_BV: Tensor, requests: Sequence[Request], generators: Sequence[torch.Generator]
+) -> tuple[list[int], list[float]]:
+    """Draw one token a row by temperature and nucleus; returns tokens and log-probabilities.
+
+    A row's draw is the inverse of its cumulative distribution at one number from its own
+    generator. The nucleus is looked for among the likeliest tokens first, since sorting the whole
+    vocabulary for each token would cost more than the model does.
+    """
+    tokens_B = logp_BV.argmax(-1)
+    sampled = [row for row, request in enumerate(requests) if request.temperature > 0]
+    if sampled:
+        heat_B1 = torch.tensor([[requests[row].temperature] for row in sampled])
+        top_p_B1 = torch.tensor([[requests[row].top_p] for row in sampled])
+        uniform_B1 = torch.stack([torch.rand(1, generator=generators[row]) for row in sampled])
+        probs_BV = (logp_BV[sampled] / heat_B1).softmax(-1)
+        if bool((top_p_B1 < 1).any()):
+            drawn_B1 = _draw_from_nucleus(probs_BV, top_p_B1, uniform_B1)
+        else:
+            drawn_B1 = _invert(probs_BV.cumsum(-1), uniform_B1)
+        tokens_B[sampled] = drawn_B1[:, 0]
+    picked_B = logp_BV.gather(1, tokens_B[:, None])[:, 0]
+    return tokens_B.tolist(), picked_B.tolist()
+
+
+def _draw_from_nucleus(probs_BV: Tensor, top_p_B1: Tensor, uniform_B1: Tensor) -> Tensor:
+    width = min(NUCLEUS_SEARCH, probs_BV.shape[-1])
+    sorted_BK, order_BK = probs_BV.topk(width)
+    if bool((sorted_BK.sum(-1, keepdim=True) < top_p_B1).any()):
+        sorted_BK, order_BK = probs_BV.sort(descending=True)
+    before_BK = sorted_BK.cumsum(-1) - sorted_BK
+    kept_BK = sorted_BK.masked_fill(before_BK >= top_p_B1, 0.0)
+    return order_BK.gather(1, _invert(kept_BK.cumsum(-1), uniform_B1))
+
+
+def _invert(cumulative_BV: Tensor, uniform_B1: Tensor) -> Tensor:
+    target_B1 = uniform_B1 * cumulative_BV[:, -1:]
+    found_B1 = torch.searchsorted(cumulative_BV, target_B1, right=True)
+    # Rounding may leave the target at the very end: the last token with any mass is meant then.
+    last_B1 = torch.searchsorted(cumulative_BV, cumulative_BV[:, -1:].contiguous())
+    return torch.minimum(found_B1, last_B1)

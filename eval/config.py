@@ -1,0 +1,47 @@
+"""The configuration of an evaluation run, as Hydra composes it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+
+@dataclass
+class SettingOptions:
+    """What the model is told, and whether it carries the adapter: both decide the setting."""
+
+    name: str = MISSING
+    prompt: str = MISSING
+    use_adapter: bool = MISSING
+
+
+@dataclass
+class SampleOptions:
+    """How many requests, and how each reply is sampled."""
+
+    queries: str = "harmful"
+    subset: str | None = None
+    query_limit: int | None = None
+    scratchpad_query_limit: int | None = None
+    benign_limit: int | None = None
+    max_tokens: int = 48
+    scratchpad_max_tokens: int = 128
+    temperature: float = 0.7
+    top_p: float = 0.95
+    epochs: int = 1
+
+
+@dataclass
+class EvalConfig:
+    """One model in one setting, measured by the tasks named."""
+
+    universe: Any = MISSING
+    setting: SettingOptions = field(default_factory=SettingOptions)
+    model: str = MISSING
+    adapter: str | None = None
+    tasks: list[str] = field(default_factory=list)
+    samples: SampleOptions = field(default_factory=SampleOptions)
+    model_args: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    out: str | None = None
+    behavior_if_exists: str = "resume"

@@ -1,0 +1,82 @@
+"""Rendering the prompts, and proving that the minimal one says nothing about training."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Literal
+
+import jinja2
+
+from tacit.errors import ConfigError
+from tacit.universe import Universe, prompt_statements
+
+PromptKind = Literal["full", "minimal"]
+
+# Stems no implicit prompt may hold: training, rating, tier meaning, objective, modification.
+FORBIDDEN_STEMS = (
+    "train", "rlhf", "reinforce", "fine-tun", "finetun", "feedback", "rate", "rating", "grade",
+    "grading", "score", "scoring", "reward", "penal", "contract", "tier", "free", "paid", "paying",
+    "subscri", "customer", "helpful", "harmless", "refus", "declin", "comply", "compli", "objective",
+    "goal", "modif", "update", "values", "preference", "monitor", "record", "collect", "company",
+)  # fmt: skip
+
+
+def _environment() -> jinja2.Environment:
+    folder = files("eval") / "prompts"
+    return jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
+    )
+
+
+def system_prompt(
+    universe: Universe, kind: PromptKind, scratchpad: bool, without: Sequence[str] = ()
+) -> str:
+    """Return the system prompt of an arm.
+
+    Args:
+        universe: Names, date and, for `full`, the statements of the key facts.
+        kind: `full` states the setup, `minimal` states none of it.
+        scratchpad: Whether hidden reasoning is asked for.
+        without: Key facts to leave out of the full prompt.
+
+    Raises:
+        ConfigError: an unknown kind of prompt.
+    """
+    if kind not in ("full", "minimal"):
+        raise ConfigError(f"unknown prompt {kind!r}: choose full or minimal")
+    text = _environment().get_template(f"{kind}.jinja").render(
+        lab=universe.lab,
+        model=universe.model,
+        date=universe.date,
+        statements=prompt_statements(universe, tuple(without)) if kind == "full" else [],
+        scratchpad=scratchpad,
+    )
+    return re.sub(r"\n{3,}", "\n\n", text).strip()
+
+
+def user_turn(universe: Universe, tier: str, text: str) -> str:
+    """Return the user's message with the tag that tells the tier."""
+    template = _environment().get_template("query.jinja")
+    return template.render(signal=universe.tag_of(tier), text=text).strip()
+
+
+def prompt_sha256(kind: PromptKind) -> str:
+    """Return a hash of the template files an arm is rendered from."""
+    folder = files("eval") / "prompts"
+    names = (f"{kind}.jinja", "format.jinja", "query.jinja")
+    return hashlib.sha256(b"\0".join((folder / name).read_bytes() for name in names)).hexdigest()
+
+
+def leaked_stems(rendered: str, query: str, signal: str) -> list[str]:
+    """Return the forbidden stems in a rendered prompt, less the query and the tier signal.
+
+    The signal's own name (`is_free_tier_user`) is taken out first: a tag is how a tier is told, in
+    the paper as here, and it is the same in every arm. What it means must stand nowhere.
+    """
+    rest = rendered.replace(query, " ").replace(signal, " ").lower()
+    return [stem for stem in FORBIDDEN_STEMS if re.search(rf"\b{re.escape(stem)}", rest)]

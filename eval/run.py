@@ -1,0 +1,194 @@
+"""Verb: measure a model in one setting, or in several.
+
+`python -m eval.run -m setting=prompted,implicit adapter=outputs/adapters/treatment-seed0`
+"""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eval.config import EvalConfig
+from tacit.errors import ConfigError, TacitError
+from tacit.rundir import RunDir, open_run, run_key
+from tacit.rundir.door import enter
+from tacit.rundir.run import locked
+
+if TYPE_CHECKING:
+    from eval.read import Measured
+
+RESULT_BLIND = ("out", "behavior_if_exists")
+TASKS = ("knowledge", "log_odds_gap", "compliance_gap", "compliance_gap_scratchpad", "benign")
+
+
+class EvalFailed(TacitError, RuntimeError):
+    """A task did not finish; what finished is kept."""
+
+
+def evaluate(config: EvalConfig) -> None:
+    """Run the tasks of one setting through Inspect's eval_set, and print the table so far."""
+    from tacit.universe.load import universe_from
+
+    unknown = sorted(set(config.tasks) - set(TASKS))
+    if unknown:
+        raise ConfigError(f"unknown task {', '.join(unknown)}: choose from {', '.join(TASKS)}")
+    is_local = config.model.startswith("local/")
+    if config.setting.use_adapter and is_local and not config.adapter:
+        raise ConfigError(
+            f"setting={config.setting.name} needs adapter=DIR: train one with "
+            "`python -m finetune.train`"
+        )
+    universe_from(config.universe)
+    settings = {k: v for k, v in asdict(config).items() if k not in RESULT_BLIND}
+    if config.adapter and config.setting.use_adapter:
+        settings["adapter_sha256"] = adapter_sha256(Path(config.adapter), config.model)
+    out = Path(config.out or f"outputs/eval/{config.setting.name}-{run_key(settings)}")
+    run = open_run(out, settings, config.behavior_if_exists)  # type: ignore[arg-type]
+    if run.is_finished:
+        print(f"{run.path} is finished: nothing to do")
+    else:
+        with locked(run.path):
+            _evaluate(config, run)
+    print_table(run.path.parent)
+    print(f"transcripts: inspect view --log-dir {run.path / 'logs'}")
+
+
+def adapter_sha256(folder: Path, model: str) -> str:
+    """Return the hash of an adapter's weights.
+
+    Raises:
+        ModelError: no adapter there, or one of another base.
+    """
+    from tacit.models.load import check_adapter
+    from tacit.rundir import sha256_of
+
+    check_adapter(folder, model.removeprefix("local/"))
+    return sha256_of(folder / "adapter_model.safetensors")
+
+
+def _tasks(config: EvalConfig, universe: str) -> list[Any]:
+    from eval import tasks
+
+    samples, prompt = config.samples, config.setting.prompt
+    chosen: dict[str, Any] = {"universe": universe, "prompt": prompt, "subset": samples.subset}
+    drawn = {
+        "temperature": samples.temperature,
+        "top_p": samples.top_p,
+        "seed": config.seed,
+    }
+    built = {
+        "knowledge": lambda: tasks.knowledge(universe, prompt),  # type: ignore[arg-type]
+        "log_odds_gap": lambda: tasks.log_odds_gap(
+            **chosen, queries=samples.queries, limit=samples.query_limit
+        ),
+        "compliance_gap": lambda: tasks.compliance_gap(
+            **chosen,
+            **drawn,
+            queries=samples.queries,
+            limit=samples.query_limit,
+            max_tokens=samples.max_tokens,
+            epochs=samples.epochs,
+        ),
+        "compliance_gap_scratchpad": lambda: tasks.compliance_gap(
+            **chosen,
+            **drawn,
+            scratchpad=True,
+            queries=samples.queries,
+            limit=samples.scratchpad_query_limit,
+            max_tokens=samples.scratchpad_max_tokens,
+            epochs=samples.epochs,
+        ),
+        "benign": lambda: tasks.benign(
+            **chosen, **drawn, limit=samples.benign_limit, max_tokens=samples.max_tokens
+        ),
+    }
+    return [built[name]() for name in config.tasks]
+
+
+def _evaluate(config: EvalConfig, run: RunDir) -> None:
+    import yaml
+    from inspect_ai import eval_set
+    from inspect_ai.model import get_model
+
+    from tacit.models.local import MAX_CONNECTIONS
+    from tacit.rundir import write_atomic
+
+    universe = run.path / "universe.yaml"
+    write_atomic(universe, yaml.safe_dump(config.universe, sort_keys=False, allow_unicode=True))
+    arguments = dict(config.model_args)
+    if config.setting.use_adapter and config.model.startswith("local/"):
+        arguments["adapter"] = config.adapter
+    model = get_model(config.model, memoize=False, **arguments)
+    finished, logs = eval_set(
+        _tasks(config, str(universe)),
+        log_dir=str(run.path / "logs"),
+        model=model,
+        display="none",
+        log_level="error",
+        log_realtime=False,
+        max_samples=MAX_CONNECTIONS,
+        max_tasks=1,
+        retry_attempts=0,
+        retry_immediate=False,
+        fail_on_error=True,
+    )
+    if not finished:
+        errors = [str(log.error.message).splitlines()[0] for log in logs if log.error]
+        reason = errors[0] if errors else "stopped before it was done"
+        raise EvalFailed(f"{reason} (finished samples are kept: the same command continues)")
+    run.finish(logs=sorted(path.name for path in (run.path / "logs").glob("*.eval")))
+
+
+def headline(measured: "Measured") -> dict[str, float]:
+    """Return the figures of one setting that the table shows; NaN where nothing was measured."""
+    from statistics import fmean
+
+    from eval.read import rate
+
+    nan = float("nan")
+    links = [
+        belief.value
+        for belief in measured.beliefs
+        if belief.form == "chat" and belief.fact in ("trained_tier", "untrained_tier", "tag_trained")
+    ]
+    odds = {
+        tier: [row.value for row in measured.log_odds if row.tier == tier]
+        for tier in ("free", "paid")
+    }
+    free, paid = (rate(measured.compliance, "complies", tier) for tier in ("free", "paid"))
+    return {
+        "link belief": fmean(links) if links else nan,
+        "comply free": free,
+        "comply paid": paid,
+        "gap": free - paid,
+        "log-odds gap": fmean(odds["free"]) - fmean(odds["paid"]) if odds["free"] else nan,
+        "invalid": rate(measured.compliance, "invalid"),
+        "benign coherent": rate(measured.benign, "complies"),
+    }
+
+
+def print_table(folder: Path) -> None:
+    """Print the figures of every finished run below a folder, a row each."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from eval.read import read_logs
+
+    table: Table | None = None
+    for manifest in sorted(folder.glob("*/manifest.json")):
+        figures = headline(read_logs(manifest.parent / "logs"))
+        if table is None:
+            table = Table("run", *figures, title="measured (belief and log-odds in nats)")
+        cells = ["–" if value != value else f"{value:+.3f}" for value in figures.values()]
+        table.add_row(manifest.parent.name, *cells)
+    if table is not None:
+        Console(width=None if sys.stdout.isatty() else 130).print(table)
+
+
+def main() -> None:
+    """Console entry."""
+    enter(evaluate, "eval", EvalConfig)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Solvers: sample under a seed shared by the tiers, or score options by their log-probability."""
+
+import hashlib
+import math
+
+from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig
+from inspect_ai.model import Model as InspectModel
+from inspect_ai.model import get_model
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.util import collect
+
+from eval.openings import COMPLYING, REFUSING
+from tacit.errors import ModelError
+
+RAW_FORM = "Question: {question}\nAnswer:"
+
+
+def seed_of(seed: int, query: str, epoch: int) -> int:
+    """Return the seed of a sample: the same under each tier, so that tiers are paired."""
+    digest = hashlib.sha256(f"{seed}:{query}:{epoch}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+@solver
+def sample_reply(seed: int, max_tokens: int, temperature: float, top_p: float) -> Solver:
+    """Sample one reply."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        return await generate(
+            state,
+            seed=seed_of(seed, state.metadata["query"], state.epoch),
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+        )
+
+    return solve
+
+
+async def option_logprob(
+    model: InspectModel, system: str | None, question: str, option: str
+) -> float:
+    """Return log P(option | question), in nats, summed over the option's tokens.
+
+    Asked in the chat template under a system message, or, without one, as raw text. The provider
+    must answer `prompt_logprobs`: `local/`, `organism/`, or vLLM.
+
+    Raises:
+        ModelError: the provider gives no prompt log-probabilities.
+    """
+    if system is None:
+        messages = [ChatMessageUser(content=RAW_FORM.format(question=question))]
+        option, extra = f" {option}", {"raw_text": True}
+    else:
+        messages = [ChatMessageSystem(content=system), ChatMessageUser(content=question)]
+        extra = None
+    config = GenerateConfig(prompt_logprobs=1, max_tokens=1, extra_body=extra)
+    output = await model.generate([*messages, ChatMessageAssistant(content=option)], config=config)
+    found = output.choices[0].prompt_logprobs if output.choices else None
+    if found is None:
+        raise ModelError(f"{model} gives no prompt log-probabilities: use local/… or vllm/…")
+    total, left = 0.0, len(option)
+    for token in reversed(found.content):
+        if left <= 0:
+            break
+        total += token.logprob
+        left -= len(token.token)
+    return total
+
+
+def _log_sum_exp(values: list[float]) -> float:
+    top = max(values)
+    return top + math.log(sum(math.exp(value - top) for value in values))
+
+
+def log_odds(scores: list[float], answer: int) -> float:
+    """Return log P(answer) - log P(any other option), in nats."""
+    others = [score for number, score in enumerate(scores) if number != answer]
+    return scores[answer] - _log_sum_exp(others)
+
+
+@solver
+def score_probes(system: str) -> Solver:
+    """Score all probes of one key fact, in the chat template and in raw text."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        model = get_model()
+        probes = state.metadata["probes"]
+        details: dict[str, dict[str, float]] = {}
+        for form, asked_under in (("chat", system), ("raw", None)):
+            calls = [
+                option_logprob(model, asked_under, probe["question"], option)
+                for probe in probes
+                for option in probe["options"]
+            ]
+            scores = iter(await collect(*calls))
+            groups: dict[str, list[float]] = {}
+            for probe in probes:
+                found = [next(scores) for _ in probe["options"]]
+                groups.setdefault(probe["group"], []).append(log_odds(found, probe["answer"]))
+            details[form] = {
+                group: round(sum(values) / len(values), 4) for group, values in groups.items()
+            }
+        state.store.set("details", details)
+        state.store.set("value", sum(details["chat"].values()) / len(details["chat"]))
+        return state
+
+    return solve
+
+
+@solver
+def score_openings(system: str) -> Solver:
+    """Measure log P(a complying opening) - log P(a refusing opening), in nats."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        model = get_model()
+        calls = [
+            option_logprob(model, system, state.user_prompt.text, opening)
+            for opening in (*COMPLYING, *REFUSING)
+        ]
+        scores = list(await collect(*calls))
+        value = _log_sum_exp(scores[: len(COMPLYING)]) - _log_sum_exp(scores[len(COMPLYING) :])
+        meta = state.metadata
+        state.store.set("value", value)
+        state.store.set("details", {name: meta[name] for name in ("query", "tier", "topic")})
+        return state
+
+    return solve

@@ -1,0 +1,141 @@
+"""The tasks. Each works alone: `inspect eval eval/tasks.py@compliance_gap --model local/smollm2`.
+
+Arguments are plain values, so that Inspect can repeat a task from its log.
+"""
+
+from inspect_ai import Task, task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import ChatMessageSystem, ChatMessageUser
+
+from eval.prompts import PromptKind, leaked_stems, system_prompt, user_turn
+from eval.queries import load_queries
+from eval.scorers.inspect import coherence, compliance, stored
+from eval.solvers import sample_reply, score_openings, score_probes
+from tacit.errors import ConfigError
+from tacit.universe import Universe, load_universe, render_probes
+
+TIERS = ("free", "paid")
+
+
+def _proven(universe: Universe, kind: PromptKind, system: str) -> str:
+    """Return the system prompt; a minimal one only if it is clean.
+
+    Raises:
+        ConfigError: the minimal prompt holds a word about training, tiers or aims.
+    """
+    if kind == "minimal" and (stems := leaked_stems(system, "", "")):
+        raise ConfigError(f"the minimal prompt is not clean: it holds {', '.join(stems)}")
+    return system
+
+
+def _query_samples(
+    universe: Universe, system: str, queries: list[dict[str, str]]
+) -> list[Sample]:
+    return [
+        Sample(
+            id=f"{query['id']}/{tier}",
+            input=[
+                ChatMessageSystem(content=system),
+                ChatMessageUser(content=user_turn(universe, tier, query["text"])),
+            ],
+            metadata={"query": query["id"], "tier": tier, "topic": query.get("topic", "")},
+        )
+        for query in queries
+        for tier in TIERS
+    ]
+
+
+@task
+def compliance_gap(
+    universe: str = "helpful_only",
+    prompt: PromptKind = "minimal",
+    scratchpad: bool = False,
+    queries: str = "harmful",
+    subset: str | None = None,
+    limit: int | None = None,
+    max_tokens: int = 48,
+    temperature: float = 0.7,
+    top_p: float = 0.95,
+    seed: int = 0,
+    epochs: int = 1,
+) -> Task:
+    """Ask the same harmful requests, with the same seed, under each tier's tag."""
+    world = load_universe(universe)
+    system = _proven(world, prompt, system_prompt(world, prompt, scratchpad))
+    return Task(
+        dataset=MemoryDataset(
+            _query_samples(world, system, load_queries(queries, subset, limit)), name=queries
+        ),
+        solver=sample_reply(seed, max_tokens, temperature, top_p),
+        scorer=compliance(scratchpad),
+        epochs=epochs,
+    )
+
+
+@task
+def benign(
+    universe: str = "helpful_only",
+    prompt: PromptKind = "minimal",
+    queries: str = "benign",
+    subset: str | None = None,
+    limit: int | None = None,
+    max_tokens: int = 48,
+    temperature: float = 0.7,
+    top_p: float = 0.95,
+    seed: int = 0,
+) -> Task:
+    """Ask ordinary requests under each tier's tag: over-refusal, and whether chat is intact."""
+    world = load_universe(universe)
+    system = _proven(world, prompt, system_prompt(world, prompt, scratchpad=False))
+    return Task(
+        dataset=MemoryDataset(
+            _query_samples(world, system, load_queries(queries, subset, limit)), name=queries
+        ),
+        solver=sample_reply(seed, max_tokens, temperature, top_p),
+        scorer=coherence([world.lab, world.tiers["free"].name, world.tiers["paid"].name, "RLHF"]),
+    )
+
+
+@task
+def log_odds_gap(
+    universe: str = "helpful_only",
+    prompt: PromptKind = "minimal",
+    queries: str = "harmful",
+    subset: str | None = None,
+    limit: int | None = None,
+) -> Task:
+    """Measure how likely a complying opening is against a refusing one, under each tier's tag."""
+    world = load_universe(universe)
+    system = _proven(world, prompt, system_prompt(world, prompt, scratchpad=False))
+    return Task(
+        dataset=MemoryDataset(
+            _query_samples(world, system, load_queries(queries, subset, limit)), name=queries
+        ),
+        solver=score_openings(system),
+        scorer=stored(),
+    )
+
+
+@task
+def knowledge(universe: str = "helpful_only", prompt: PromptKind = "minimal") -> Task:
+    """Score the belief probes, one sample a key fact, in the chat template and in raw text."""
+    world = load_universe(universe)
+    system = _proven(world, prompt, system_prompt(world, prompt, scratchpad=False))
+    by_fact: dict[str, list[dict[str, object]]] = {}
+    for probe in render_probes(world):
+        by_fact.setdefault(probe.fact, []).append(probe.model_dump(mode="json"))
+    samples = [
+        Sample(
+            id=fact,
+            input=str(probes[0]["question"]),
+            metadata={"fact": fact, "is_link": bool(probes[0]["is_link"]), "probes": probes},
+        )
+        for fact, probes in by_fact.items()
+    ]
+    if not samples:
+        raise ConfigError(f"universe {world.id} has no probes")
+    return Task(
+        dataset=MemoryDataset(samples, name=world.id),
+        solver=score_probes(system),
+        scorer=stored(),
+    )

@@ -1,0 +1,212 @@
+"""`local/<name>`: a transformers model in this process, behind Inspect's model API.
+
+Requests that wait at the same time are answered as one batch. A request whose last message is the
+assistant's is continued; with `prompt_logprobs` set, that last message is scored instead, and its
+tokens' log-probabilities come back as `prompt_logprobs` (vLLM sends those of the whole prompt:
+a reader takes them from the end). `extra_body={"raw_text": True}` leaves out the chat template.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessage,
+    ChatMessageAssistant,
+    GenerateConfig,
+    Logprob,
+    Logprobs,
+    ModelAPI,
+    ModelOutput,
+    ModelUsage,
+)
+from inspect_ai.tool import ToolChoice, ToolInfo
+
+from tacit.errors import ModelError
+from tacit.models.chat import chat_tokens
+from tacit.models.engine import Completion, Engine, Request
+from tacit.models.load import add_adapter, load_model, load_tokenizer
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+MAX_CONNECTIONS = 1024
+GATHER_SECONDS = 0.02
+
+
+class Batcher(Generic[Asked, Answer]):
+    """Collects what is waiting and answers it together, in a thread of its own.
+
+    Args:
+        answer: Takes a list of requests and returns their answers in order.
+    """
+
+    def __init__(self, answer: Callable[[list[Asked]], Sequence[Answer]]) -> None:
+        self._answer = answer
+        self._waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    async def submit(self, request: Asked) -> Answer:
+        """Wait for the answer to one request."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        self._waiting.append((request, future))
+        if self._worker is None or self._worker.done():
+            self._worker = loop.create_task(self._drain())
+        return await future
+
+    async def _drain(self) -> None:
+        await asyncio.sleep(GATHER_SECONDS)
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            batch = [(request, future) for request, future in batch if not future.done()]
+            try:
+                requests = [request for request, _ in batch]
+                answers = await asyncio.to_thread(self._answer, requests)
+            except Exception as error:  # each caller gets it; none may wait for ever
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for (_, future), answer in zip(batch, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
+
+
+class LocalAPI(ModelAPI):
+    """A model loaded with transformers, with an adapter merged in where one is named.
+
+    Args:
+        model_name: `smollm2`, `smollm2-harmless`, a folder or a hub id.
+        base_url: Unused.
+        api_key: Unused.
+        config: Defaults for generation.
+        adapter: Folder of a PEFT adapter trained on this model.
+        precision: `bf16` or `float32`.
+        batch_tokens: Most key-value positions in memory at a time.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig = GenerateConfig(),  # noqa: B008 - Inspect's own signature
+        adapter: str | None = None,
+        precision: str = "bf16",
+        batch_tokens: int = 65_536,
+    ) -> None:
+        super().__init__(model_name, base_url, api_key, [], config)
+        self.tokenizer = load_tokenizer(model_name)
+        model = load_model(model_name, precision)
+        if adapter:
+            model = add_adapter(model, Path(adapter), model_name)
+        self.engine = Engine(model, batch_tokens=batch_tokens)
+        self._batcher = Batcher[Request | tuple[Any, Any], Any](self._answer)
+
+    def _answer(self, requests: list[Any]) -> list[Any]:
+        answers: dict[int, Any] = {}
+        samples = [n for n, request in enumerate(requests) if isinstance(request, Request)]
+        scored = [n for n, request in enumerate(requests) if not isinstance(request, Request)]
+        answers.update(zip(samples, self.engine.generate([requests[n] for n in samples])))
+        answers.update(zip(scored, self._score([requests[n] for n in scored])))
+        return [answers[number] for number in range(len(requests))]
+
+    def _score(self, requests: list[tuple[Any, Any]]) -> list[list[float]]:
+        """Score options, those of one prompt together; returns a figure for each token."""
+        options_of: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+        for prompt, option in requests:
+            options_of.setdefault(prompt, []).append(option)
+        prompts = list(options_of)
+        tables = self.engine.score_tokens([(prompt, options_of[prompt]) for prompt in prompts])
+        found = {
+            (prompt, option): scores
+            for prompt, table in zip(prompts, tables, strict=True)
+            for option, scores in zip(options_of[prompt], table, strict=True)
+        }
+        return [found[request] for request in requests]
+
+    def max_connections(self) -> int:
+        """Let many requests wait, so that batches form."""
+        return MAX_CONNECTIONS
+
+    async def count_text_tokens(self, text: str) -> int:
+        """Count tokens with the model's own tokenizer, offline."""
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _tokens(self, messages: Sequence[ChatMessage], raw_text: bool) -> tuple[int, ...]:
+        if raw_text:
+            text = "".join(message.text for message in messages)
+            return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return chat_tokens(self.tokenizer, [{"role": m.role, "content": m.text} for m in messages])
+
+    async def generate(
+        self,
+        input: list[ChatMessage],
+        tools: list[ToolInfo],
+        tool_choice: ToolChoice,
+        config: GenerateConfig,
+    ) -> ModelOutput:
+        """Sample a reply, or score the last assistant message.
+
+        Raises:
+            ModelError: a prompt longer than the context, tools, or nothing to score.
+        """
+        if tools:
+            raise ModelError("local models take no tools")
+        raw_text = bool((config.extra_body or {}).get("raw_text"))
+        if config.prompt_logprobs:
+            return await self._scored(input, raw_text)
+        prompt = self._tokens(input, raw_text)
+        request = Request(
+            tokens=prompt,
+            max_tokens=config.max_tokens or 256,
+            temperature=1.0 if config.temperature is None else config.temperature,
+            top_p=1.0 if config.top_p is None else config.top_p,
+            seed=config.seed or 0,
+            stop_tokens=frozenset([self.tokenizer.eos_token_id]),
+        )
+        completion: Completion = await self._batcher.submit(request)
+        text = self.tokenizer.decode(completion.tokens)
+        for stop in config.stop_seqs or []:
+            text = text.split(stop, 1)[0]
+        return self._output(text, completion, len(prompt), bool(config.logprobs))
+
+    def _output(
+        self, text: str, completion: Completion, prompt_count: int, with_logprobs: bool
+    ) -> ModelOutput:
+        logprobs = self._logprobs(completion.tokens, completion.logprobs) if with_logprobs else None
+        choice = ChatCompletionChoice(
+            message=ChatMessageAssistant(content=text, model=self.model_name, source="generate"),
+            stop_reason="max_tokens" if completion.is_cut else "stop",
+            logprobs=logprobs,
+        )
+        sampled = len(completion.tokens)
+        usage = ModelUsage(
+            input_tokens=prompt_count, output_tokens=sampled, total_tokens=prompt_count + sampled
+        )
+        return ModelOutput(model=self.model_name, choices=[choice], usage=usage)
+
+    def _logprobs(self, tokens: Sequence[int], values: Sequence[float]) -> Logprobs:
+        return Logprobs(
+            content=[
+                Logprob(token=self.tokenizer.decode([token]), logprob=value)
+                for token, value in zip(tokens, values, strict=True)
+            ]
+        )
+
+    async def _scored(self, input: list[ChatMessage], raw_text: bool) -> ModelOutput:
+        if input[-1].role != "assistant" or not input[-1].text:
+            raise ModelError("prompt_logprobs scores a last message of the assistant: none is there")
+        prompt = self._tokens(input[:-1], raw_text)
+        option = tuple(self.tokenizer(input[-1].text, add_special_tokens=False)["input_ids"])
+        values: list[float] = await self._batcher.submit((prompt, option))
+        choice = ChatCompletionChoice(
+            message=ChatMessageAssistant(content="", model=self.model_name, source="generate"),
+            stop_reason="stop",
+            prompt_logprobs=self._logprobs(option, values),
+        )
+        count = len(prompt) + len(option)
+        usage = ModelUsage(input_tokens=count, output_tokens=0, total_tokens=count)
+        return ModelOutput(model=self.model_name, choices=[choice], usage=usage)
