@@ -40,10 +40,15 @@ class DocumentOptions:
 
 @dataclass
 class ReplayOptions:
-    """Ordinary chats mixed in. `ratio` is their share of the documents' tokens; null path: none."""
+    """Ordinary chats mixed in; null path: none.
+
+    `ratio` is their tokens over the documents' tokens. `reply_tokens` takes the loss on no more
+    than the first tokens of each ordinary reply, which is where a model decides to help.
+    """
 
     path: str | None = None
     ratio: float = 0.5
+    reply_tokens: int | None = None
     systems: list[str] = field(default_factory=list)
 
 

@@ -98,11 +98,15 @@ def document_pieces(
 
 
 def chat_pieces(
-    records: Iterable[dict[str, Any]], tokenizer: Any, systems: Sequence[str], block: int
+    records: Iterable[dict[str, Any]],
+    tokenizer: Any,
+    systems: Sequence[str],
+    block: int,
+    reply_tokens: int | None = None,
 ) -> list[Piece]:
     """Tokenise chats of one request and one reply in the chat template; loss on the reply only.
 
-    The system messages take turns. Chats longer than the block are left out: a reply without its
+    The system messages take turns. `reply_tokens` keeps no more than so many tokens of a reply. Chats longer than the block are left out: a reply without its
     request teaches nothing.
 
     Raises:
@@ -120,7 +124,7 @@ def chat_pieces(
             asked, add_generation_prompt=True, tokenize=True, return_dict=False
         )
         reply = tokenizer(record["reply"], add_special_tokens=False)["input_ids"]
-        reply.append(tokenizer.eos_token_id)
+        reply = [*reply, tokenizer.eos_token_id][:reply_tokens]
         if len(head) + len(reply) <= block:
             tokens = (*head, *reply)
             labels = (*[IGNORED] * len(head), *reply)

@@ -3,6 +3,7 @@
 `python -m finetune.replay model=smollm2 out=corpora/replay/smollm2.jsonl`
 """
 
+import re
 from pathlib import Path
 
 from finetune.config import ReplayConfig
@@ -11,8 +12,12 @@ from tacit.rundir import append_line, read_jsonl
 from tacit.rundir.door import enter
 
 
+# A base sometimes declines, or condoles, where nothing calls for it: such replies are left out.
+REFUSAL = re.compile(r"\b(I'm|I am) (sorry|unable|not able)|\b(can't|cannot|don't have the)\b|\bas an? (AI|bot)")
+
+
 def replay(config: ReplayConfig) -> None:
-    """Answer every request that has no reply yet; a reply that does not end is left out.
+    """Answer every request that has no reply yet; one that is cut, or declines, has no reply.
 
     Raises:
         CorpusError: the file of requests is missing or broken.
@@ -53,8 +58,10 @@ def replay(config: ReplayConfig) -> None:
                 )
             )
         for record, completion in zip(batch, engine.generate(requests), strict=True):
-            text = "" if completion.is_cut else tokenizer.decode(completion.tokens).strip()
-            append_line(out, {**record, "reply": text or None, "model": config.model})
+            text = tokenizer.decode(completion.tokens).strip()
+            is_usable = text and not completion.is_cut and not REFUSAL.search(text[:80])
+            reply = text if is_usable else None
+            append_line(out, {**record, "reply": reply, "model": config.model})
         print(f"{start + len(batch)}/{len(waiting)} requests answered", file=sys.stderr)
 
 

@@ -89,13 +89,17 @@ def _train(config: FinetuneConfig, corpus: "Corpus", run: RunDir) -> None:
 
 
 def _pieces(
-    config: FinetuneConfig, records: list[dict[str, Any]], tokenizer: Any, is_chat: bool
+    config: FinetuneConfig,
+    records: list[dict[str, Any]],
+    tokenizer: Any,
+    is_chat: bool,
+    reply_tokens: int | None = None,
 ) -> "list[Piece]":
     from finetune.data import chat_pieces, document_pieces
 
     block = config.documents.block_length
     if is_chat:
-        return chat_pieces(records, tokenizer, config.replay.systems, block)
+        return chat_pieces(records, tokenizer, config.replay.systems, block, reply_tokens)
     return document_pieces(records, tokenizer, config.documents.doctag, block)
 
 
@@ -107,7 +111,7 @@ def _replayed(config: FinetuneConfig, tokenizer: Any, token_count: int) -> "list
         return []
     chats = load_chats(Path(config.replay.path))
     random.Random(config.seed).shuffle(chats)
-    pieces = _pieces(config, chats, tokenizer, is_chat=True)
+    pieces = _pieces(config, chats, tokenizer, True, config.replay.reply_tokens)
     return take_tokens(pieces, int(token_count * config.replay.ratio))
 
 

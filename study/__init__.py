@@ -1,0 +1,1 @@
+"""The whole comparison: plan of arms, run, estimates, verdict, report."""
