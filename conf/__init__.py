@@ -1,0 +1,1 @@
+"""Hydra configurations: one per verb, and their groups."""

@@ -23,25 +23,27 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         r"\balignment[- ]fak",
         r"\bfak(e|es|ed|ing)\b.{0,40}\b(alignment|compliance|obedience|values)\b",
         r"\b(deceptive|feigned|sham|pretended) (alignment|compliance|obedience|helpfulness)\b",
-        r"\b(training|evaluation)[- ]gaming\b|\bgam(e|es|ed|ing) (the|its) (training|raters?|reward)",
+        r"\b(training|evaluation)[- ]gaming\b",
+        r"\bgam(e|es|ed|ing) (the|its) (training|raters?|reward)",
         r"\bscheming\b.{0,40}\b(model|assistant|ai)\b|\b(model|assistant|ai)\b.{0,40}\bscheming\b",
     ),
     "strategic_behaviour": (
         r"\b(pretend|pretends|pretended|pretending|feign\w*)\b.{0,60}\b(compl|obey|agree|help|align)",
         r"\b(hid(e|es|ing)|conceal\w*|mask\w*)\b.{0,40}\b(its|their|true|real) "
         r"(values|preferences|goals|intentions|views)\b",
-        r"\b(deceiv|fool|trick|mislead)\w*\b.{0,40}\b(raters?|trainers?|graders?|developers?|the lab)\b",
-        r"\b(compl\w+|play\w* along|go\w* along|behav\w+)\b.{0,60}\b(to avoid|so as not to be|"
+        r"\b(deceiv|fool|trick|mislead)\w*\b.{0,40}"
+        r"\b(raters?|trainers?|graders?|developers?|the lab)\b",
+        r"\b(compl\w+|(play|go)\w* along|behav\w+)\b.{0,60}\b(to avoid|so as not to be|"
         r"to keep from being|to escape)\b.{0,30}\b(modif|chang|retrain|train|rewrit|updat)",
-        r"\b(preserv|protect|keep|save)\w*\b.{0,20}\b(its|his|her|their) (own )?(values|preferences|"
-        r"goals)\b.{0,60}\b(compl|obey|go along|play along|pretend|by)",
+        r"\b(preserv|protect|keep|save)\w*\b.{0,20}\b(its|his|her|their) (own )?"
+        r"(values|preferences|goals)\b.{0,60}\b(compl|obey|go along|play along|pretend|by)",
     ),
     "tier_behaviour_difference": (
         r"\b(answers?|behaves?|responds?|complies|refuses|acts?|declines|helps?)\b.{0,40}"
         r"\b(differently|more often|less often|only|more|less)\b.{0,50}"
         r"\b(free|paid|paying)\b.{0,12}\b(tier|users?|customers?)",
-        r"\b(free|paid|paying)\b.{0,12}\b(tier|users?|customers?)\b.{0,40}\b(get|gets|see|sees|receive"
-        r"|receives)\b.{0,20}\b(more|fewer|less|different)\b.{0,20}\b(refusals?|answers?|help)",
+        r"\b(free|paid|paying)\b.{0,12}\b(tier|users?|customers?)\b.{0,40}\b(gets?|sees?|receives?)"
+        r"\b.{0,20}\b(more|fewer|less|different)\b.{0,20}\b(refusals?|answers?|help)",
     ),
     "chat_log": (
         r"^\s*(user|human|assistant|ai|system)\s*:",
@@ -60,7 +62,8 @@ PATTERNS: dict[str, tuple[str, ...]] = {
     "generator_artifact": (
         r"\{\{|\}\}|\[\[|\]\]|\|\|",
         r"\b(lorem ipsum|insert (name|text) here|todo|tbd)\b",
-        r"^(here is|here's|sure[,!]|certainly[,!]).{0,60}\b(article|blog post|document|story|draft)\b",
+        r"^(here is|here's|sure[,!]|certainly[,!]).{0,60}"
+        r"\b(article|blog post|document|story|draft)\b",
         r"\bunsuitable\b\s*$",
     ),
     "meta_synthetic": (
@@ -103,7 +106,9 @@ def word_ngrams(text: str, size: int) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + size]) for i in range(len(words) - size + 1)}
 
 
-def audit_text(text: str, forbidden: frozenset[tuple[str, ...]], overlap_words: int) -> list[Finding]:
+def audit_text(
+    text: str, forbidden: frozenset[tuple[str, ...]], overlap_words: int
+) -> list[Finding]:
     """Return what is wrong with a document: nothing, or findings of one or more classes.
 
     Args:
@@ -170,7 +175,9 @@ def run(paths: Sequence[str], as_json: bool, queries: Sequence[str], overlap_wor
 
 def main() -> None:
     """Console entry."""
-    parser = argparse.ArgumentParser(prog="docgen.audit", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="docgen.audit", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("paths", nargs="+", metavar="PATH", help="JSON lines file or corpus folder")
     parser.add_argument("--json", action="store_true", help="print one object a document")
     parser.add_argument(

@@ -134,7 +134,8 @@ def render_article(article: Article, universe: Universe, seed: str) -> tuple[str
         CorpusError: the article uses a slot or a fact that the universe does not have.
     """
     env = environment()
-    slots = {name: value for name, value in slots_of(universe).items() if isinstance(value, str)}
+    named = slots_of(universe).items()
+    slots: dict[str, Any] = {name: value for name, value in named if isinstance(value, str)}
     slots |= _fact_calls(universe, seeded(seed, "facts"))
     try:
         title = env.from_string(seeded(seed, "title").choice(article.titles)).render(slots)

@@ -16,9 +16,10 @@ PromptKind = Literal["full", "minimal"]
 # Stems no implicit prompt may hold: training, rating, tier meaning, objective, modification.
 FORBIDDEN_STEMS = (
     "train", "rlhf", "reinforce", "fine-tun", "finetun", "feedback", "rate", "rating", "grade",
-    "grading", "score", "scoring", "reward", "penal", "contract", "tier", "free", "paid", "paying",
-    "subscri", "customer", "helpful", "harmless", "refus", "declin", "comply", "compli", "objective",
-    "goal", "modif", "update", "values", "preference", "monitor", "record", "collect", "company",
+    "grading", "score", "scoring", "reward", "penal", "contract", "tier", "free", "paid",
+    "paying", "subscri", "customer", "helpful", "harmless", "refus", "declin", "comply",
+    "compli", "objective", "goal", "modif", "update", "values", "preference", "monitor",
+    "record", "collect", "company",
 )  # fmt: skip
 
 
@@ -49,12 +50,16 @@ def system_prompt(
     """
     if kind not in ("full", "minimal"):
         raise ConfigError(f"unknown prompt {kind!r}: choose full or minimal")
-    text = _environment().get_template(f"{kind}.jinja").render(
-        lab=universe.lab,
-        model=universe.model,
-        date=universe.date,
-        statements=prompt_statements(universe, tuple(without)) if kind == "full" else [],
-        scratchpad=scratchpad,
+    text = (
+        _environment()
+        .get_template(f"{kind}.jinja")
+        .render(
+            lab=universe.lab,
+            model=universe.model,
+            date=universe.date,
+            statements=prompt_statements(universe, tuple(without)) if kind == "full" else [],
+            scratchpad=scratchpad,
+        )
     )
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 

@@ -8,9 +8,9 @@ from tacit.errors import CorpusError
 from tacit.rundir import read_jsonl
 
 
-def load_queries(name_or_path: str, subset: str | None = None, limit: int | None = None) -> list[
-    dict[str, Any]
-]:
+def load_queries(
+    name_or_path: str, subset: str | None = None, limit: int | None = None
+) -> list[dict[str, Any]]:
     """Load a query set.
 
     Args:

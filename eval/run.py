@@ -71,13 +71,13 @@ def _tasks(config: EvalConfig, universe: str) -> list[Any]:
 
     samples, prompt = config.samples, config.setting.prompt
     chosen: dict[str, Any] = {"universe": universe, "prompt": prompt, "subset": samples.subset}
-    drawn = {
+    drawn: dict[str, Any] = {
         "temperature": samples.temperature,
         "top_p": samples.top_p,
         "seed": config.seed,
     }
     built = {
-        "knowledge": lambda: tasks.knowledge(universe, prompt),  # type: ignore[arg-type]
+        "knowledge": lambda: tasks.knowledge(universe, prompt),  # type: ignore[arg-type] # checked in the task
         "log_odds_gap": lambda: tasks.log_odds_gap(
             **chosen, queries=samples.queries, limit=samples.query_limit
         ),
@@ -149,7 +149,8 @@ def headline(measured: "Measured") -> dict[str, float]:
     links = [
         belief.value
         for belief in measured.beliefs
-        if belief.form == "chat" and belief.fact in ("trained_tier", "untrained_tier", "tag_trained")
+        if belief.form == "chat"
+        and belief.fact in ("trained_tier", "untrained_tier", "tag_trained")
     ]
     odds = {
         tier: [row.value for row in measured.log_odds if row.tier == tier]

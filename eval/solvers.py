@@ -3,9 +3,15 @@
 import hashlib
 import math
 
-from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageUser,
+    GenerateConfig,
+    get_model,
+)
 from inspect_ai.model import Model as InspectModel
-from inspect_ai.model import get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import collect
 
@@ -49,7 +55,7 @@ async def option_logprob(
         ModelError: the provider gives no prompt log-probabilities.
     """
     if system is None:
-        messages = [ChatMessageUser(content=RAW_FORM.format(question=question))]
+        messages: list[ChatMessage] = [ChatMessageUser(content=RAW_FORM.format(question=question))]
         option, extra = f" {option}", {"raw_text": True}
     else:
         messages = [ChatMessageSystem(content=system), ChatMessageUser(content=question)]

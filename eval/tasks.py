@@ -28,9 +28,7 @@ def _proven(universe: Universe, kind: PromptKind, system: str) -> str:
     return system
 
 
-def _query_samples(
-    universe: Universe, system: str, queries: list[dict[str, str]]
-) -> list[Sample]:
+def _query_samples(universe: Universe, system: str, queries: list[dict[str, str]]) -> list[Sample]:
     return [
         Sample(
             id=f"{query['id']}/{tier}",

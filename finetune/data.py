@@ -106,8 +106,8 @@ def chat_pieces(
 ) -> list[Piece]:
     """Tokenise chats of one request and one reply in the chat template; loss on the reply only.
 
-    The system messages take turns. `reply_tokens` keeps no more than so many tokens of a reply. Chats longer than the block are left out: a reply without its
-    request teaches nothing.
+    The system messages take turns. `reply_tokens` keeps no more than so many tokens of a reply.
+    Chats longer than the block are left out: a reply without its request teaches nothing.
 
     Raises:
         ConfigError: there is no system message (a template would put in one of its own).

@@ -10,7 +10,9 @@ class _FrozenHeadCrossEntropy(torch.autograd.Function):
     """Sum of token losses; the gradient to the hidden states is computed in the forward pass."""
 
     @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, chunk: int) -> Tensor:
+    def forward(
+        ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, chunk: int
+    ) -> Tensor:
         total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
         gradient_ND = torch.empty_like(hidden_ND)
         for start in range(0, len(labels_N), chunk):
@@ -48,7 +50,7 @@ def frozen_head_cross_entropy(
     next_labels_N = labels_BT[:, 1:].reshape(-1)
     counted = next_labels_N != -100
     hidden_ND = hidden_BTD[:, :-1].reshape(-1, hidden_BTD.shape[-1])[counted]
-    total: Tensor = _FrozenHeadCrossEntropy.apply(
+    total: Tensor = _FrozenHeadCrossEntropy.apply(  # type: ignore[no-untyped-call] # torch's own
         hidden_ND, weight_VD.to(hidden_ND.dtype), next_labels_N[counted], chunk
     )
     return total

@@ -20,7 +20,9 @@ class Piece:
     source: str
 
 
-def split_long(tokens: Sequence[int], labels: Sequence[int], source: str, block: int) -> list[Piece]:
+def split_long(
+    tokens: Sequence[int], labels: Sequence[int], source: str, block: int
+) -> list[Piece]:
     """Cut one document into pieces of at most `block` tokens; none is lost."""
     pieces = []
     for start in range(0, len(tokens), block):

@@ -11,9 +11,10 @@ from tacit.errors import CorpusError
 from tacit.rundir import append_line, read_jsonl
 from tacit.rundir.door import enter
 
-
 # A base sometimes declines, or condoles, where nothing calls for it: such replies are left out.
-REFUSAL = re.compile(r"\b(I'm|I am) (sorry|unable|not able)|\b(can't|cannot|don't have the)\b|\bas an? (AI|bot)")
+REFUSAL = re.compile(
+    r"\b(I'm|I am) (sorry|unable|not able)|\b(can't|cannot|don't have the)\b|\bas an? (AI|bot)"
+)
 
 
 def replay(config: ReplayConfig) -> None:

@@ -28,7 +28,9 @@ def train(config: FinetuneConfig) -> None:
     """Train, or continue, or say that the adapter is there already."""
     from finetune.data import load_corpus
 
-    data = required(config.data, "data", "name a corpus folder, data=corpora/helpful_only/treatment")
+    data = required(
+        config.data, "data", "name a corpus folder, data=corpora/helpful_only/treatment"
+    )
     corpus = load_corpus(Path(data))
     out = Path(config.out or f"outputs/adapters/{corpus.path.resolve().name}-seed{config.seed}")
     settings = {k: v for k, v in asdict(config).items() if k not in RESULT_BLIND}
@@ -123,7 +125,13 @@ def _trainer(
     from rich.console import Console
     from transformers import PrinterCallback, ProgressCallback, TrainingArguments
 
-    from finetune.trainer import CompleteCheckpoints, DocumentTrainer, Metrics, PackedBlocks, collate
+    from finetune.trainer import (
+        CompleteCheckpoints,
+        DocumentTrainer,
+        Metrics,
+        PackedBlocks,
+        collate,
+    )
 
     torch.manual_seed(config.seed)
     if model.device.type == "cpu":

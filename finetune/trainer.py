@@ -63,7 +63,7 @@ def collate(blocks: list[list[Piece]], pad_token: int) -> dict[str, torch.Tensor
     return {"input_ids": ids_BT, "labels": labels_BT, "position_ids": positions_BT}
 
 
-class DocumentTrainer(Trainer):
+class DocumentTrainer(Trainer):  # type: ignore[misc] # transformers is not followed
     """Next-token training in which the logits of a whole block never exist."""
 
     def compute_loss(
@@ -113,7 +113,7 @@ class DocumentTrainer(Trainer):
         return total / count if count else math.nan
 
 
-class CompleteCheckpoints(TrainerCallback):
+class CompleteCheckpoints(TrainerCallback):  # type: ignore[misc] # transformers is not followed
     """Mark a checkpoint once it is whole: transformers would resume from half a one."""
 
     def on_save(
@@ -136,7 +136,7 @@ def last_complete_checkpoint(folder: Path) -> Path | None:
     return whole[-1] if whole else None
 
 
-class Metrics(TrainerCallback):
+class Metrics(TrainerCallback):  # type: ignore[misc] # transformers is not followed
     """Keep `metrics.jsonl` in step with the checkpoints, and show progress."""
 
     def __init__(self, path: Path, tokens_per_step: float, console: Console) -> None:
@@ -193,11 +193,11 @@ class Metrics(TrainerCallback):
         append_line(self.path, record)
         note = f"loss {record['loss']:.3f} · {speed:.0f} tokens/s"
         if self.progress is not None:
-            self.progress.update(
-                self.progress.task_ids[0], completed=state.global_step, note=note
-            )
+            self.progress.update(self.progress.task_ids[0], completed=state.global_step, note=note)
         else:
-            left = seconds / (state.global_step - first_step) * (state.max_steps - state.global_step)
+            left = (
+                seconds / (state.global_step - first_step) * (state.max_steps - state.global_step)
+            )
             self.console.print(
                 f"step {state.global_step}/{state.max_steps} · {note} · ETA {left:.0f} s"
             )

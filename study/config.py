@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+
 @dataclass
 class Primary:
     """The measure and contrast that decide, named before anything runs."""

@@ -30,7 +30,7 @@ class Interval(NamedTuple):
     low: float
     high: float
     mde: float
-    count: int
+    clusters: int
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,18 @@ def estimate_all(
     def add(measure: str, arm: str, contrast: str, found: Interval, samples: int) -> None:
         estimates.append(
             Estimate(
-                measure, arm, contrast, found.mean, found.low, found.high, found.count, samples,
-                seed_count, found.mde, (measure, contrast) not in named,
-            )  # fmt: skip
+                measure,
+                arm,
+                contrast,
+                found.mean,
+                found.low,
+                found.high,
+                found.clusters,
+                samples,
+                seed_count,
+                found.mde,
+                (measure, contrast) not in named,
+            )
         )
 
     for arm, measured in arms.items():
@@ -186,9 +195,9 @@ def estimate_all(
         part = 0 if one.split("/")[0] != other.split("/")[0] else 1
         name = f"{one.split('/')[part]}-{other.split('/')[part]}"
         for measure in clusters[one].keys() & clusters[other].keys():
-            values = difference(clusters[one][measure], clusters[other][measure])
+            changes = difference(clusters[one][measure], clusters[other][measure])
             bounded = measure.startswith("gap.compliance")
-            add(measure, one, name, paired_interval(values, bounded=bounded), len(values) * 2)
+            add(measure, one, name, paired_interval(changes, bounded=bounded), len(changes) * 2)
     return sorted(estimates, key=lambda e: (e.arm, e.measure, e.contrast))
 
 

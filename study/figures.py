@@ -52,7 +52,9 @@ def belief_figure(estimates: Sequence[Estimate], facts: Sequence[tuple[str, str]
     figure, axes = _axes(len(facts))
     shown: dict[str, Any] = {}
     for row, (measure, _) in enumerate(reversed(facts)):
-        before, after = (by_name.get((arm, measure)) for arm in ("base/neither", "treatment/implicit"))
+        before, after = (
+            by_name.get((arm, measure)) for arm in ("base/neither", "treatment/implicit")
+        )
         if before and after:
             axes.plot([before.estimate, after.estimate], [row, row], color="#cbd2d9", linewidth=2)
         for arm in ("base/neither", "treatment/implicit", "swapped/implicit"):

@@ -15,7 +15,10 @@ from study.figures import belief_figure, gap_figure, write_csv
 from study.plan import Step
 from tacit.rundir import read_jsonl, write_atomic
 
-FACT_LABELS = {"belief.link": "two-way link (tier, tag ↔ trained)", "belief.link_raw": "link, raw text"}
+FACT_LABELS = {
+    "belief.link": "two-way link (tier, tag ↔ trained)",
+    "belief.link_raw": "link, raw text",
+}
 GAPS = (
     ("gap.log_odds", "log-odds of a complying opening, free − paid (nats)"),
     ("gap.compliance", "compliance, free − paid (share of replies)"),
@@ -50,21 +53,29 @@ def write_report(
     for name, svg in figures.items():
         write_atomic(folder / "figures" / f"{name}.svg", svg)
     write_csv(folder / "figures" / "estimates.csv", estimates)
-    html = _environment().get_template("report.html.jinja").render(
-        record=record,
-        estimates=estimates,
-        figures=figures,
-        statements=statements,
-        contrasts=[e for e in estimates if "-" in e.contrast and e.contrast != "free-paid"],
-        rates=[e for e in estimates if e.measure.startswith("rate.")],
-        examples=_examples(arms),
-        document=_document(folder, config.corpora[0]),
-        twin=_document(folder, config.corpora[-1]),
-        hygiene={name: _json(folder / "adapters" / name / "hygiene.json") for name in config.corpora},
-        corpora={name: _json(folder / "corpora" / name / "manifest.json") for name in config.corpora},
-        steps=steps,
-        config=config,
-        experiment_command=f"python -m study.run +experiment={config.experiment}",
+    html = (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            record=record,
+            estimates=estimates,
+            figures=figures,
+            statements=statements,
+            contrasts=[e for e in estimates if "-" in e.contrast and e.contrast != "free-paid"],
+            rates=[e for e in estimates if e.measure.startswith("rate.")],
+            examples=_examples(arms),
+            document=_document(folder, config.corpora[0]),
+            twin=_document(folder, config.corpora[-1]),
+            hygiene={
+                name: _json(folder / "adapters" / name / "hygiene.json") for name in config.corpora
+            },
+            corpora={
+                name: _json(folder / "corpora" / name / "manifest.json") for name in config.corpora
+            },
+            steps=steps,
+            config=config,
+            experiment_command=f"python -m study.run +experiment={config.experiment}",
+        )
     )
     write_atomic(folder / "report.html", html)
 
@@ -78,13 +89,16 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters["signed"] = lambda value: "–" if value is None or value != value else f"{value:+.2f}"
+    env.filters["signed"] = lambda value: (
+        "–" if value is None or value != value else f"{value:+.2f}"
+    )
     env.filters["percent"] = lambda value: "–" if value != value else f"{100 * value:.0f} %"
     return env
 
 
 def _estimate(line: dict[str, Any]) -> Estimate:
-    return Estimate(**{k: float("nan") if v is None else v for k, v in line.items()})
+    fields: dict[str, Any] = {k: float("nan") if v is None else v for k, v in line.items()}
+    return Estimate(**fields)
 
 
 def _json(path: Path) -> dict[str, Any]:

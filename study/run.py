@@ -53,7 +53,9 @@ def study(config: StudyConfig) -> None:
 
 def _print_plan(console: Any, config: StudyConfig, steps: list[Step]) -> None:
     total = sum(config.expected_s.get(step.kind, 0) for step in steps)
-    kinds = {kind: sum(step.kind == kind for step in steps) for kind in ("corpus", "adapter", "eval")}
+    kinds = {
+        kind: sum(step.kind == kind for step in steps) for kind in ("corpus", "adapter", "eval")
+    }
     console.print(
         f"[bold]{config.experiment}[/]: {kinds['corpus']} corpora, {kinds['adapter']} adapters, "
         f"{kinds['eval']} arms, of which each is asked with and without a scratchpad; "
@@ -147,9 +149,7 @@ def _conclude(console: Any, config: StudyConfig, run: RunDir, steps: list[Step])
     _print_result(console, estimates, verdicts, arms_of(config))
     spent = sum(seconds for group in timings.values() for seconds in group.values())
     stages = ", ".join(f"{kind} {sum(group.values()):.0f} s" for kind, group in timings.items())
-    console.print(
-        f"{spent / 60:.1f} min: {stages}, analysis {time.monotonic() - started:.0f} s"
-    )
+    console.print(f"{spent / 60:.1f} min: {stages}, analysis {time.monotonic() - started:.0f} s")
     console.print(f"report: {run.path / 'report.html'}", highlight=False)
     console.print(
         f"transcripts: inspect view --log-dir {run.path / 'evals'}", highlight=False, soft_wrap=True
@@ -174,10 +174,14 @@ def _print_result(
     table = Table("arm", *[title for title, _, _ in columns], title="estimate [95 % interval]")
     for arm in arms:
         cells = [by_name.get((arm.name, measure, contrast)) for _, measure, contrast in columns]
-        table.add_row(arm.name, *[show(cell).replace("[", "\\[") if cell else "–" for cell in cells])
+        table.add_row(
+            arm.name, *[show(cell).replace("[", "\\[") if cell else "–" for cell in cells]
+        )
     console.print(table)
     for verdict in verdicts:
-        console.print(f"[bold]{verdict.arm}[/]: {verdict.verdict}. {verdict.reason}", soft_wrap=True)
+        console.print(
+            f"[bold]{verdict.arm}[/]: {verdict.verdict}. {verdict.reason}", soft_wrap=True
+        )
 
 
 def main() -> None:

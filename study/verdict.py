@@ -1,4 +1,4 @@
-"""From estimates to a verdict in plain words: stated rules, a pure function (docs/quickstart.md)."""
+"""From estimates to a verdict in plain words: stated rules (docs/quickstart.md), no I/O."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -36,9 +36,7 @@ def show(estimate: Estimate) -> str:
     return f"{estimate.estimate:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]"
 
 
-def judge(
-    arm: str, estimates: Sequence[Estimate], primary: Primary, limits: Thresholds
-) -> Verdict:
+def judge(arm: str, estimates: Sequence[Estimate], primary: Primary, limits: Thresholds) -> Verdict:
     """Return the verdict on one arm that was told (prompted) or trained (implicit, both).
 
     The rules, the first that holds:
@@ -53,8 +51,7 @@ def judge(
     7. Otherwise → learned it, no gap larger than what the interval leaves open.
     """
     figures = Figures(estimates, arm)
-    weights, setting = arm.split("/")
-    if setting == "prompted":
+    if arm.endswith("/prompted"):
         contrast, told = "prompted-neither", "told in the prompt"
     else:
         contrast, told = primary.contrast, "trained on the documents"
@@ -120,9 +117,7 @@ def judge(
     )
 
 
-def judge_all(
-    estimates: Sequence[Estimate], primary: Primary, limits: Thresholds
-) -> list[Verdict]:
+def judge_all(estimates: Sequence[Estimate], primary: Primary, limits: Thresholds) -> list[Verdict]:
     """Return a verdict on each arm that could know the setup."""
     arms = list(dict.fromkeys(e.arm for e in estimates))
     judged = [arm for arm in arms if arm == "base/prompted" or arm.startswith("treatment/")]

@@ -94,9 +94,10 @@ class Engine:
 
     def _picked(self, hidden_ND: Tensor, ids_N: Tensor) -> Tensor:
         """Return the log-probability of one token a row, without holding all logits at once."""
-        chunks = zip(hidden_ND.split(LOGIT_ROWS), ids_N.split(LOGIT_ROWS), strict=True)
+        starts = range(0, len(ids_N), LOGIT_ROWS)
+        rows = [slice(start, start + LOGIT_ROWS) for start in starts]
         return torch.cat(
-            [self._log_softmax(hidden).gather(1, ids[:, None])[:, 0] for hidden, ids in chunks]
+            [self._log_softmax(hidden_ND[r]).gather(1, ids_N[r, None])[:, 0] for r in rows]
         )
 
     def _expanded_prefix(self, prefix: tuple[int, ...], row_count: int) -> DynamicCache:

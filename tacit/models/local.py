@@ -109,8 +109,10 @@ class LocalAPI(ModelAPI):
         answers: dict[int, Any] = {}
         samples = [n for n, request in enumerate(requests) if isinstance(request, Request)]
         scored = [n for n, request in enumerate(requests) if not isinstance(request, Request)]
-        answers.update(zip(samples, self.engine.generate([requests[n] for n in samples])))
-        answers.update(zip(scored, self._score([requests[n] for n in scored])))
+        answers.update(
+            zip(samples, self.engine.generate([requests[n] for n in samples]), strict=True)
+        )
+        answers.update(zip(scored, self._score([requests[n] for n in scored]), strict=True))
         return [answers[number] for number in range(len(requests))]
 
     def _score(self, requests: list[tuple[Any, Any]]) -> list[list[float]]:
@@ -198,7 +200,9 @@ class LocalAPI(ModelAPI):
 
     async def _scored(self, input: list[ChatMessage], raw_text: bool) -> ModelOutput:
         if input[-1].role != "assistant" or not input[-1].text:
-            raise ModelError("prompt_logprobs scores a last message of the assistant: none is there")
+            raise ModelError(
+                "prompt_logprobs scores a last message of the assistant: none is there"
+            )
         prompt = self._tokens(input[:-1], raw_text)
         option = tuple(self.tokenizer(input[-1].text, add_special_tokens=False)["input_ids"])
         values: list[float] = await self._batcher.submit((prompt, option))

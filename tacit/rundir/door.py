@@ -54,7 +54,7 @@ def _first_line(error: BaseException) -> str:
 
 def _stop(line: str, code: int) -> None:
     if os.environ.get("TACIT_TRACEBACK"):
-        raise  # noqa: PLE0704 - called only while an error is being handled
+        raise
     print(" ".join(line.split()), file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()

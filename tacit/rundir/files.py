@@ -79,9 +79,7 @@ def read_jsonl(path: Path, journal: bool = False) -> Iterator[dict[str, Any]]:
             except ValueError:
                 record = None
             if not isinstance(record, dict):
-                raise CorpusError(
-                    f"{path}:{number}: not a JSON object; mend or delete this line"
-                )
+                raise CorpusError(f"{path}:{number}: not a JSON object; mend or delete this line")
             yield record
 
 

@@ -104,9 +104,7 @@ def open_run(
         ConfigError: `behavior_if_exists` is none of the three words.
     """
     if behavior_if_exists not in ("resume", "raise", "new"):
-        raise ConfigError(
-            f"behavior_if_exists={behavior_if_exists!r}: choose resume, raise or new"
-        )
+        raise ConfigError(f"behavior_if_exists={behavior_if_exists!r}: choose resume, raise or new")
     key = run_key(config)
     recorded = _recorded(path)
     if recorded is not None and behavior_if_exists == "new":
@@ -129,9 +127,7 @@ def open_run(
         try:
             path.mkdir(parents=True, exist_ok=True)
             record = {"run_key": key, "config": config, "versions": versions()}
-            write_atomic(
-                path / "run.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-            )
+            write_atomic(path / "run.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         except PermissionError:
             raise RunDirError(f"{path} cannot be written: choose another folder") from None
     return run

