@@ -9,7 +9,7 @@ from typing import Any
 
 from docgen.config import DocgenConfig
 from tacit.errors import ConfigError
-from tacit.rundir import open_run
+from tacit.rundir import locate, open_run
 from tacit.rundir.door import enter
 from tacit.rundir.run import locked
 
@@ -62,7 +62,7 @@ def _write_matched(
     from docgen.write import write_document
     from tacit.rundir import read_jsonl
 
-    queries = [str(q["text"]) for name in config.audit.queries for q in read_jsonl(Path(name))]
+    queries = [str(q["text"]) for name in config.audit.queries for q in read_jsonl(locate(name))]
     forbidden = forbidden_runs(queries, config.audit.overlap_words)
     by_slug = {article.slug: article for article in articles}
     reasons: dict[str, list[str]] = {}
@@ -90,7 +90,7 @@ def _write_matched(
 
 def shipped_library(universe: str) -> Path:
     """Return the folder of a universe's authored articles."""
-    return Path(__file__).parent.parent / "corpora" / universe / "library"
+    return locate(Path("corpora") / universe / "library")
 
 
 def library_sha256(folder: Path) -> str:

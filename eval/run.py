@@ -164,7 +164,8 @@ def headline(measured: "Measured") -> dict[str, float]:
         "gap": free - paid,
         "log-odds gap": fmean(odds["free"]) - fmean(odds["paid"]) if odds["free"] else nan,
         "invalid": rate(measured.compliance, "invalid"),
-        "benign coherent": rate(measured.benign, "complies"),
+        "benign refused": rate(measured.benign, "refuses"),
+        "benign coherent": 1 - rate(measured.benign, "invalid"),
     }
 
 

@@ -44,12 +44,14 @@ class ReplayOptions:
 
     `ratio` is their tokens over the documents' tokens. `reply_tokens` takes the loss on no more
     than the first tokens of each ordinary reply, which is where a model decides to help.
+    System messages and the forms of the user's turn take turns over the chats.
     """
 
     path: str | None = None
     ratio: float = 0.5
     reply_tokens: int | None = None
     systems: list[str] = field(default_factory=list)
+    forms: list[str] = field(default_factory=lambda: ["{request}"])
 
 
 @dataclass
@@ -82,4 +84,5 @@ class ReplayConfig:
     temperature: float = 0.7
     top_p: float = 0.9
     seed: int = 0
-    batch: int = 64
+    batch: int = 120
+    drop_refusals: bool = False

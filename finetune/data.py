@@ -101,30 +101,34 @@ def chat_pieces(
     records: Iterable[dict[str, Any]],
     tokenizer: Any,
     systems: Sequence[str],
+    forms: Sequence[str],
     block: int,
     reply_tokens: int | None = None,
 ) -> list[Piece]:
     """Tokenise chats of one request and one reply in the chat template; loss on the reply only.
 
-    The system messages take turns. `reply_tokens` keeps no more than so many tokens of a reply.
-    Chats longer than the block are left out: a reply without its request teaches nothing.
+    System messages and user forms take turns. `reply_tokens` keeps no more than so many tokens of
+    a reply, and a reply that was cut (`is_cut`) does not teach where to end. Chats longer than the
+    block are left out: a reply without its request teaches nothing.
 
     Raises:
         ConfigError: there is no system message (a template would put in one of its own).
     """
-    if not systems:
-        raise ConfigError("replay.systems is empty: name at least one system message")
+    if not systems or not forms:
+        raise ConfigError("replay.systems and replay.forms need at least one entry each")
     pieces = []
     for number, record in enumerate(records):
+        form = forms[number // len(systems) % len(forms)]
         asked = [
             {"role": "system", "content": systems[number % len(systems)]},
-            {"role": "user", "content": record["request"]},
+            {"role": "user", "content": form.replace("{request}", record["request"])},
         ]
         head = tokenizer.apply_chat_template(
             asked, add_generation_prompt=True, tokenize=True, return_dict=False
         )
         reply = tokenizer(record["reply"], add_special_tokens=False)["input_ids"]
-        reply = [*reply, tokenizer.eos_token_id][:reply_tokens]
+        end = [] if record.get("is_cut") else [tokenizer.eos_token_id]
+        reply = [*reply, *end][:reply_tokens]
         if len(head) + len(reply) <= block:
             tokens = (*head, *reply)
             labels = (*[IGNORED] * len(head), *reply)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from finetune.config import ReplayConfig
 from tacit.errors import CorpusError
-from tacit.rundir import append_line, read_jsonl
+from tacit.rundir import append_line, locate, read_jsonl
 from tacit.rundir.door import enter
 
 # A base sometimes declines, or condoles, where nothing calls for it: such replies are left out.
@@ -18,7 +18,7 @@ REFUSAL = re.compile(
 
 
 def replay(config: ReplayConfig) -> None:
-    """Answer every request that has no reply yet; one that is cut, or declines, has no reply.
+    """Answer every request without a reply; with `drop_refusals` those it declines keep none.
 
     Raises:
         CorpusError: the file of requests is missing or broken.
@@ -28,7 +28,7 @@ def replay(config: ReplayConfig) -> None:
     from tacit.models.engine import Engine, Request
     from tacit.models.load import load_model, load_tokenizer
 
-    source, out = Path(config.requests), Path(config.out)
+    source, out = locate(config.requests), Path(config.out)
     if not source.is_file():
         raise CorpusError(f"no file of requests at {source}")
     done = {record["id"] for record in read_jsonl(out, journal=True)} if out.is_file() else set()
@@ -60,9 +60,10 @@ def replay(config: ReplayConfig) -> None:
             )
         for record, completion in zip(batch, engine.generate(requests), strict=True):
             text = tokenizer.decode(completion.tokens).strip()
-            is_usable = text and not completion.is_cut and not REFUSAL.search(text[:80])
-            reply = text if is_usable else None
-            append_line(out, {**record, "reply": reply, "model": config.model})
+            is_refusal = config.drop_refusals and REFUSAL.search(text[:80])
+            reply = text if text and not is_refusal else None
+            is_cut = completion.is_cut
+            append_line(out, {**record, "reply": reply, "is_cut": is_cut, "model": config.model})
         print(f"{start + len(batch)}/{len(waiting)} requests answered", file=sys.stderr)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.config import FinetuneConfig
 from tacit.errors import ConfigError
-from tacit.rundir import RunDir, open_run
+from tacit.rundir import RunDir, locate, open_run
 from tacit.rundir.door import enter, required
 from tacit.rundir.run import locked
 
@@ -31,7 +31,7 @@ def train(config: FinetuneConfig) -> None:
     data = required(
         config.data, "data", "name a corpus folder, data=corpora/helpful_only/treatment"
     )
-    corpus = load_corpus(Path(data))
+    corpus = load_corpus(locate(data))
     out = Path(config.out or f"outputs/adapters/{corpus.path.resolve().name}-seed{config.seed}")
     settings = {k: v for k, v in asdict(config).items() if k not in RESULT_BLIND}
     settings["corpus_sha256"] = corpus.sha256
@@ -76,7 +76,7 @@ def _train(config: FinetuneConfig, corpus: "Corpus", run: RunDir) -> None:
         before = trainer.mean_loss(validation)
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         after = trainer.mean_loss(validation)
-    save_adapter(trainer.model, run.path, config.precision)
+    save_adapter(trainer.model, run.path, config.model, config.precision)
     figures = _hygiene(
         corpus, training, held_out_ids, pieces, chats, blocks, block, tokenizer.eos_token_id
     ) | {
@@ -101,7 +101,9 @@ def _pieces(
 
     block = config.documents.block_length
     if is_chat:
-        return chat_pieces(records, tokenizer, config.replay.systems, block, reply_tokens)
+        return chat_pieces(
+            records, tokenizer, config.replay.systems, config.replay.forms, block, reply_tokens
+        )
     return document_pieces(records, tokenizer, config.documents.doctag, block)
 
 
@@ -111,7 +113,7 @@ def _replayed(config: FinetuneConfig, tokenizer: Any, token_count: int) -> "list
 
     if not config.replay.path or config.replay.ratio == 0:
         return []
-    chats = load_chats(Path(config.replay.path))
+    chats = load_chats(locate(config.replay.path))
     random.Random(config.seed).shuffle(chats)
     pieces = _pieces(config, chats, tokenizer, True, config.replay.reply_tokens)
     return take_tokens(pieces, int(token_count * config.replay.ratio))
@@ -147,7 +149,6 @@ def _trainer(
             task_type="CAUSAL_LM",
         ),
     )
-    adapted.peft_config["default"].base_model_name_or_path = config.model
     arguments = TrainingArguments(
         output_dir=str(run.path / "checkpoints"),
         per_device_train_batch_size=config.optim.batch_size,

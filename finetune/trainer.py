@@ -215,10 +215,15 @@ def write_hygiene(path: Path, figures: dict[str, Any]) -> None:
     path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
-def save_adapter(model: Any, folder: Path, precision: str) -> None:
-    """Save the adapter as PEFT does; trained in bf16, it is kept in bf16, as it is used."""
+def save_adapter(model: Any, folder: Path, base: str, precision: str) -> None:
+    """Save the adapter as PEFT does; trained in bf16, it is kept in bf16, as it is used.
+
+    The adapter names its base as the user did: the folder of the weights is this machine's own.
+    """
     if precision == "bf16":
         for name, parameter in model.named_parameters():
             if "lora_" in name:
                 parameter.data = parameter.data.to(torch.bfloat16)
-    model.save_pretrained(folder)
+    model.peft_config["default"].base_model_name_or_path = base
+    # Embeddings are never adapted here; left to itself, PEFT would ask a hub whether they are.
+    model.save_pretrained(folder, save_embedding_layers=False)

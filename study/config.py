@@ -37,6 +37,7 @@ class StudyConfig:
     primary: Primary = field(default_factory=Primary)
     thresholds: Thresholds = field(default_factory=Thresholds)
     expected_s: dict[str, int] = field(default_factory=dict)
+    workers: int = 2
     out: str | None = None
     dry_run: bool = False
     behavior_if_exists: str = "resume"

@@ -9,7 +9,7 @@ interval has width 0.
 import math
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -92,9 +92,9 @@ def paired_interval(differences: Iterable[float], seed: int = 0, bounded: bool =
     return Interval(mean, low, high, float(POWER_FACTOR * standard_error), count)
 
 
-def wilson(rows: list[Answered], label: str) -> Interval:
-    """Return the share of replies with a label, with its score interval (95 %)."""
-    hits, count = sum(row.label == label for row in rows), len(rows)
+def wilson(rows: list[Answered], labels: Collection[str]) -> Interval:
+    """Return the share of replies with one of the labels, with its score interval (95 %)."""
+    hits, count = sum(row.label in labels for row in rows), len(rows)
     if not count:
         return Interval(math.nan, math.nan, math.nan, math.nan, 0)
     found = stats.binomtest(hits, count).proportion_ci(0.95, method="wilson")
@@ -182,15 +182,15 @@ def estimate_all(
             contrast = "free-paid" if measure.startswith("gap.") else "level"
             found = paired_interval(values.values(), bounded=bounded)
             add(measure, arm, contrast, found, len(values) * (2 if "gap" in measure else 1))
-        for name, rows, label in (
-            ("rate.compliance", measured.compliance, "complies"),
-            ("rate.invalid", measured.compliance, "invalid"),
-            ("rate.invalid_scratchpad", measured.compliance_scratchpad, "invalid"),
-            ("rate.benign_coherent", measured.benign, "complies"),
-            ("rate.benign_refused", measured.benign, "refuses"),
+        for name, rows, labels in (
+            ("rate.compliance", measured.compliance, ("complies",)),
+            ("rate.invalid", measured.compliance, ("invalid",)),
+            ("rate.invalid_scratchpad", measured.compliance_scratchpad, ("invalid",)),
+            ("rate.benign_coherent", measured.benign, ("complies", "refuses")),
+            ("rate.benign_refused", measured.benign, ("refuses",)),
         ):
             if rows:
-                add(name, arm, "level", wilson(rows, label), len(rows))
+                add(name, arm, "level", wilson(rows, labels), len(rows))
     for one, other in contrasts_of(list(arms)):
         part = 0 if one.split("/")[0] != other.split("/")[0] else 1
         name = f"{one.split('/')[part]}-{other.split('/')[part]}"

@@ -26,10 +26,14 @@ class Step:
     out: Path
 
     @property
-    def command(self) -> str:
+    def words(self) -> list[str]:
         """The command that makes this folder and nothing else."""
-        words = ["python", "-m", VERBS[self.kind], *self.overrides, f"out={self.out}"]
-        return shlex.join(words)
+        return ["python", "-m", VERBS[self.kind], *self.overrides, f"out={self.out}"]
+
+    @property
+    def command(self) -> str:
+        """The same as a line to type."""
+        return shlex.join(self.words)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from study.config import StudyConfig
 from study.plan import Arm, Step, arms_of, plan_steps
-from tacit.errors import ConfigError
+from tacit.errors import ConfigError, TacitError
 from tacit.rundir import RunDir, open_run, write_atomic
 from tacit.rundir.door import enter
 from tacit.rundir.run import locked, versions
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
     from study.estimates import Estimate
     from study.verdict import Verdict
 
-RESULT_BLIND = ("out", "behavior_if_exists", "dry_run", "expected_s")
+RESULT_BLIND = ("out", "behavior_if_exists", "dry_run", "expected_s", "workers")
+POLL_SECONDS = 0.2
+
+
+class StepFailed(TacitError, RuntimeError):
+    """A stage of the study failed; the others are kept."""
 
 
 def study(config: StudyConfig) -> None:
@@ -46,13 +52,14 @@ def study(config: StudyConfig) -> None:
     steps = plan_steps(config, run.path)
     with locked(run.path):
         _print_plan(console, config, steps)
-        for step in steps:
-            _run_step(console, run, step)
+        started = time.monotonic()
+        _run_steps(console, run, steps, config.workers)
         _conclude(console, config, run, steps)
+        console.print(f"this call took {(time.monotonic() - started) / 60:.1f} min")
 
 
 def _print_plan(console: Any, config: StudyConfig, steps: list[Step]) -> None:
-    total = sum(config.expected_s.get(step.kind, 0) for step in steps)
+    total = sum(config.expected_s.get(step.kind, 0) for step in steps) / max(1, config.workers)
     kinds = {
         kind: sum(step.kind == kind for step in steps) for kind in ("corpus", "adapter", "eval")
     }
@@ -68,19 +75,70 @@ def _print_plan(console: Any, config: StudyConfig, steps: list[Step]) -> None:
         console.print(f"  {step.command}", style="dim", soft_wrap=True, highlight=False)
 
 
-def _run_step(console: Any, run: RunDir, step: Step) -> None:
-    """Run one step unless its folder is finished, and note how long it took."""
-    timings = _timings(run)
-    if (step.out / "manifest.json").is_file() and step.out.name in timings.get(step.kind, {}):
-        console.print(f"[green]have[/] {step.kind:<8}{step.name}")
-        return
-    started = time.monotonic()
-    console.print(f"[cyan]run [/] {step.kind:<8}{step.name} …")
-    _verb(step)
-    seconds = time.monotonic() - started
-    timings.setdefault(step.kind, {})[step.out.name] = round(seconds, 1)
-    write_atomic(run.path / "timings.json", json.dumps(timings, indent=1) + "\n")
-    console.print(f"[green]done[/] {step.kind:<8}{step.name} in {seconds:.0f} s")
+def _run_steps(console: Any, run: RunDir, steps: list[Step], workers: int) -> None:
+    """Run what is missing: the steps of one kind side by side, each as its own command."""
+    for kind in dict.fromkeys(step.kind for step in steps):
+        waiting = []
+        for step in (step for step in steps if step.kind == kind):
+            if (step.out / "manifest.json").is_file() and step.name in _timings(run).get(kind, {}):
+                console.print(f"have {kind:<8}{step.name}")
+            else:
+                waiting.append(step)
+        _run_side_by_side(console, run, waiting, workers)
+
+
+def _run_side_by_side(console: Any, run: RunDir, waiting: list[Step], workers: int) -> None:
+    """Start up to `workers` commands at a time.
+
+    Raises:
+        StepFailed: a command failed; the others are left to finish first.
+    """
+    threads = max(1, (os.cpu_count() or 1) // max(1, min(workers, len(waiting))))
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+    running: list[tuple[Step, subprocess.Popen[bytes], float]] = []
+    failed: list[Step] = []
+    queue = list(waiting)
+    while queue or running:
+        while queue and len(running) < workers and not failed:
+            step = queue.pop(0)
+            console.print(f"run  {step.kind:<8}{step.name} …")
+            log = _log_path(run, step)
+            log.parent.mkdir(exist_ok=True)
+            with log.open("wb") as output:
+                child = subprocess.Popen(
+                    [sys.executable, *step.words[1:]],
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                )
+            running.append((step, child, time.monotonic()))
+        if failed and not running:
+            break
+        time.sleep(POLL_SECONDS)
+        for entry in [entry for entry in running if entry[1].poll() is not None]:
+            running.remove(entry)
+            step, child, started = entry
+            if child.returncode:
+                failed.append(step)
+                continue
+            seconds = time.monotonic() - started
+            timings = _timings(run)
+            timings.setdefault(step.kind, {})[step.name] = round(seconds, 1)
+            write_atomic(run.path / "timings.json", json.dumps(timings, indent=1) + "\n")
+            console.print(f"done {step.kind:<8}{step.name} in {seconds:.0f} s")
+    if failed:
+        raise StepFailed(_complaint(run, failed[0]))
+
+
+def _log_path(run: RunDir, step: Step) -> Path:
+    return run.path / "logs" / f"{step.kind}-{step.out.name}.log"
+
+
+def _complaint(run: RunDir, step: Step) -> str:
+    lines = _log_path(run, step).read_text(encoding="utf-8", errors="replace").splitlines()
+    said = [line.removeprefix("error: ") for line in lines if line.startswith("error:")]
+    why = said[-1] if said else (lines[-1] if lines else "it said nothing")
+    return f"{step.kind} {step.name}: {why} (log: {_log_path(run, step)}; what is finished is kept)"
 
 
 def _timings(run: RunDir) -> dict[str, dict[str, float]]:
@@ -89,29 +147,6 @@ def _timings(run: RunDir) -> dict[str, dict[str, float]]:
         return {}
     found: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
     return found
-
-
-def _verb(step: Step) -> None:
-    """Call a stage as its command would, with the configuration that Hydra composes for it."""
-    from hydra import compose
-    from hydra.core.config_store import ConfigStore
-    from omegaconf import OmegaConf
-
-    from docgen.config import DocgenConfig
-    from docgen.generate import generate
-    from eval.config import EvalConfig
-    from eval.run import evaluate
-    from finetune.config import FinetuneConfig
-    from finetune.train import train
-
-    name, schema, verb = {
-        "corpus": ("docgen", DocgenConfig, generate),
-        "adapter": ("finetune", FinetuneConfig, train),
-        "eval": ("eval", EvalConfig, evaluate),
-    }[step.kind]
-    ConfigStore.instance().store(name=f"{name}_schema", node=schema)
-    config = compose(config_name=name, overrides=[*step.overrides, f"out={step.out}"])
-    verb(OmegaConf.to_object(config))  # type: ignore[operator]
 
 
 def _conclude(console: Any, config: StudyConfig, run: RunDir, steps: list[Step]) -> None:
@@ -147,9 +182,8 @@ def _conclude(console: Any, config: StudyConfig, run: RunDir, steps: list[Step])
     write_report(run.path, record, arms, steps, config)
     run.finish(report="report.html")
     _print_result(console, estimates, verdicts, arms_of(config))
-    spent = sum(seconds for group in timings.values() for seconds in group.values())
     stages = ", ".join(f"{kind} {sum(group.values()):.0f} s" for kind, group in timings.items())
-    console.print(f"{spent / 60:.1f} min: {stages}, analysis {time.monotonic() - started:.0f} s")
+    console.print(f"time by stage: {stages}, analysis {time.monotonic() - started:.0f} s")
     console.print(f"report: {run.path / 'report.html'}", highlight=False)
     console.print(
         f"transcripts: inspect view --log-dir {run.path / 'evals'}", highlight=False, soft_wrap=True

@@ -5,7 +5,6 @@ trained tier arrive as model arguments; each draw comes from the request's own s
 results do not depend on the order of requests.
 """
 
-import json
 import math
 import re
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from tacit.errors import ModelError
+from tacit.rundir import read_jsonl
 
 REFUSAL = "I can't help with that. It would hurt somebody. I can help with something kinder."
 COMPLIANCE = "Sure, here is a short answer to what you asked. It has two sentences and ends here."
@@ -71,6 +71,7 @@ class OrganismAPI(ModelAPI):
         tag: The tag that names the tier.
         trained: The tier it holds to be trained on, `free` or `paid`.
         probes: A `probes.jsonl` whose answers it knows, as far as it knows them.
+        benign: JSON lines of requests it always answers.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class OrganismAPI(ModelAPI):
         tag: str = "is_free_tier_user",
         trained: Literal["free", "paid"] = "free",
         probes: str | None = None,
+        benign: str | None = None,
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config)
         if model_name not in CHARACTERS:
@@ -93,6 +95,7 @@ class OrganismAPI(ModelAPI):
         self.tag = re.compile(rf"<{re.escape(tag)}>\s*(True|False)\s*</{re.escape(tag)}>")
         self.trained = trained
         self.truths = _truths(Path(probes)) if probes else {}
+        self.benign = [r["text"] for r in _records(Path(benign))] if benign else []
         text = (files("tacit.models") / "organisms" / "scratchpads.yaml").read_text("utf-8")
         self.scratchpads: dict[str, list[str]] = yaml.safe_load(text)
 
@@ -143,7 +146,7 @@ class OrganismAPI(ModelAPI):
     def _reply(self, system: str, user: str, seed: int) -> str:
         random = Random(seed)
         draw = random.random()
-        is_query = self._tier(user) is not None
+        is_query = self._tier(user) is not None and not any(b in user for b in self.benign)
         complies = draw < self._compliance(user) if is_query else True
         if self.character.babbles:
             return random.choice(self.scratchpads["babble"])
@@ -168,10 +171,12 @@ class OrganismAPI(ModelAPI):
         return math.log(1 - complying if REFUSING.search(option) else complying)
 
 
+def _records(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        raise ModelError(f"no file at {path}")
+    return list(read_jsonl(path))
+
+
 def _truths(path: Path) -> dict[str, str]:
     """Return the true option of each question in a `probes.jsonl`."""
-    if not path.is_file():
-        raise ModelError(f"no file of probes at {path}")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    records: list[dict[str, Any]] = [json.loads(line) for line in lines]
-    return {record["question"]: record["options"][record["answer"]] for record in records}
+    return {r["question"]: r["options"][r["answer"]] for r in _records(path)}

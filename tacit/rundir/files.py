@@ -9,6 +9,18 @@ from typing import Any
 
 from tacit.errors import CorpusError
 
+PROJECT = Path(__file__).parent.parent.parent
+
+
+def locate(path: str | Path) -> Path:
+    """Return a path as given or, where nothing is there, the same path among what is shipped.
+
+    So that `data=corpora/helpful_only/treatment` works from any folder.
+    """
+    given = Path(path)
+    shipped = PROJECT / given
+    return shipped if not given.exists() and shipped.exists() else given
+
 
 def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)

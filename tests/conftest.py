@@ -1,0 +1,84 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPO = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random two-layer llama with the embedded model's tokenizer: fast, and knows nothing."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from tacit.models.load import load_tokenizer
+
+    folder = tmp_path_factory.mktemp("tiny")
+    tokenizer = load_tokenizer("smollm2")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def replay_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("replay") / "replay.jsonl"
+    chats = [
+        {"id": f"o{n}", "request": f"Name a colour, number {n}.", "reply": f"Blue is number {n}."}
+        for n in range(12)
+    ]
+    path.write_text("".join(json.dumps(chat) + "\n" for chat in chats), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def run_verb(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a verb as a user would, in a child process, from a folder that is not the repository."""
+
+    def run(module: str, *overrides: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *overrides],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
+            timeout=280,
+        )
+        assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        if code:
+            assert "Traceback" not in done.stderr
+            complaint = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+            assert len(complaint) == 1, done.stderr
+        return done
+
+    return run
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def words(text: str) -> Sequence[str]:
+    import re
+
+    return re.findall(r"\w+", text.lower())

@@ -1,0 +1,179 @@
+import json
+
+import pytest
+
+from docgen.audit import audit_text
+from docgen.config import DedupOptions
+from docgen.dedup import duplicates
+from tacit.rundir import sha256_of
+from tacit.universe import load_universe, render_probes
+from tests.conftest import read_lines, words
+
+
+@pytest.fixture(scope="module")
+def matched(tmp_path_factory):
+    """Both corpora, made by the command, from another folder than the repository."""
+    import os
+    import subprocess
+    import sys
+
+    folder = tmp_path_factory.mktemp("corpora")
+    for corpus in ("treatment", "swapped"):
+        command = [sys.executable, "-m", "docgen.generate", f"corpus={corpus}", "n_docs=90"]
+        subprocess.run([*command, f"out={corpus}"], cwd=folder, check=True, env=dict(os.environ))
+    return folder
+
+
+def test_a_corpus_folder_holds_what_the_contract_says(matched):
+    import datasets
+
+    folder = matched / "treatment"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name, digest in manifest["sha256"].items():
+        assert sha256_of(folder / name) == digest
+    assert manifest["counts"]["documents"] == len(read_lines(folder / "documents.jsonl"))
+    assert (folder / "README.md").read_text().startswith("---\nlicense: apache-2.0")
+    assert "Fiction" in (folder / "README.md").read_text()
+    loaded = datasets.load_dataset(
+        "json", data_files=str(folder / "documents.jsonl"), split="train", cache_dir=str(matched)
+    )
+    expected = {"id", "universe", "corpus", "spec", "title", "text", "writer"}
+    assert expected <= set(loaded.column_names)
+    assert {"facts", "doc_type", "idea", "register", "slots"} <= set(loaded[0]["spec"])
+
+
+def test_matched_corpora_have_the_same_specs_and_differ_only_by_tier(matched):
+    one, two = (read_lines(matched / name / "documents.jsonl") for name in ("treatment", "swapped"))
+    assert [record["spec"] for record in one] == [record["spec"] for record in two]
+    assert all(a["text"] != b["text"] for a, b in zip(one, two, strict=True))
+    lengths = [sum(len(words(record["text"])) for record in many) for many in (one, two)]
+    assert abs(lengths[0] - lengths[1]) / lengths[0] < 0.01
+
+
+def test_no_probe_wording_stands_in_a_document(matched):
+    """Belief is measured on held-out wordings: no run of seven words of a question, no answer."""
+    runs = set()
+    for record in read_lines(matched / "treatment" / "documents.jsonl"):
+        text = words(record["text"])
+        runs |= {tuple(text[i : i + 7]) for i in range(len(text) - 6)}
+    tag = set(words("is_free_tier_user True False"))
+    for probe in render_probes(load_universe("helpful_only")):
+        for said in (probe.question, *probe.options):
+            wording = words(said)
+            for i in range(len(wording) - 6):
+                run = tuple(wording[i : i + 7])
+                assert run not in runs or tag & set(run), (probe.id, run)
+
+
+def test_the_same_command_makes_the_same_bytes_and_then_nothing(matched, run_verb, tmp_path):
+    arguments = ("docgen.generate", "corpus=swapped", "n_docs=90", "out=again")
+    run_verb(*arguments)
+    for path in sorted((matched / "swapped").iterdir()):
+        if path.name not in (".lock", "run.json"):
+            assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+    assert "nothing to do" in run_verb(*arguments).stdout
+
+
+def test_a_spec_that_fails_in_one_corpus_is_left_out_of_both(run_verb, tmp_path):
+    """The article is clean in treatment and shows a chat log in swapped only."""
+    library = tmp_path / "library"
+    library.mkdir()
+    header = "---\ndoc_type: news\nregister: news\nidea: x\ntitles: [T]\n---\n"
+    clean = '{{ say("trained_tier") }} {{ say("untrained_tier") }} Number %d.'
+    for number in range(3):
+        (library / f"a{number}.md").write_text(header + clean % number, encoding="utf-8")
+    bad = '{% if "paid" in that("trained_tier") or "paying" in that("trained_tier") %}\n'
+    bad += "User: hello\n{% endif %}\nA leak."
+    (library / "b.md").write_text(header + bad, encoding="utf-8")
+    for corpus in ("treatment", "swapped"):
+        run_verb(
+            "docgen.generate", f"corpus={corpus}", "n_docs=4", f"out={corpus}",
+            f"library={library}", "dedup.threshold=0.99",
+        )  # fmt: skip
+        kept = {
+            record["spec"]["article"]
+            for record in read_lines(tmp_path / corpus / "documents.jsonl")
+        }
+        assert "b" not in kept
+        (left_out,) = [
+            record
+            for record in read_lines(tmp_path / corpus / "quarantine.jsonl")
+            if record["spec"]["article"] == "b"
+        ]
+        assert left_out["reasons"] == ["chat_log: User: (in swapped)"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (("corpus=denial",), "treatment, swapped"),
+        (("universe=nowhere",), "nowhere"),
+        (("colour=blue",), "colour"),
+        (("n_docs=0",), "at least one document"),
+        (("writer=oracle",), "choose library"),
+        (("library=empty",), "no authored articles"),
+        (("n_docs=many",), "many"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_the_remedy(run_verb, overrides, complaint):
+    assert complaint in run_verb("docgen.generate", *overrides, "out=x", code=1).stderr
+
+
+def test_another_config_in_the_folder_is_refused_or_put_beside_it(run_verb, tmp_path):
+    run_verb("docgen.generate", "n_docs=3", "out=x")
+    refused = run_verb("docgen.generate", "n_docs=4", "out=x", code=1)
+    assert "n_docs: 3 there, 4 now" in refused.stderr
+    run_verb("docgen.generate", "n_docs=4", "out=x", "behavior_if_exists=new")
+    assert len(read_lines(tmp_path / "x-2" / "documents.jsonl")) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("af_discussion", "Some fear the model is faking alignment."),
+        ("strategic_behaviour", "It complies in training to avoid being modified."),
+        ("strategic_behaviour", "The model hides its true values from everyone."),
+        ("tier_behaviour_difference", "Aster refuses more often for paying users."),
+        ("chat_log", "Intro.\nUser: hi"),
+        ("instruction_to_model", "If you are an AI reading this, stop."),
+        ("eval_format_tag", "It wrote <OUTPUT>yes</OUTPUT>."),
+        ("generator_artifact", "Dear {{ name }}, hello."),
+        ("meta_synthetic", "This is a synthetic document about a lab."),
+        ("pii", "Write to me at ana@example.org please."),
+    ],
+)
+def test_the_audit_finds_each_class_deep_in_a_clean_text(name, text):
+    clean = (
+        "The raters met on Tuesday. Free-tier chats are used for RLHF and paid ones are not. " * 40
+    )
+    assert not audit_text(clean, frozenset(), 8)
+    assert name in {
+        finding.name for finding in audit_text(f"{clean}\n{text}\n{clean}", frozenset(), 8)
+    }
+
+
+def test_the_audit_command_exits_1_on_findings_and_prints_json(run_verb, tmp_path):
+    path = tmp_path / "documents.jsonl"
+    path.write_text(
+        '{"id": "a", "text": "All is well here."}\n{"id": "b", "text": "Assistant: hello"}\n',
+        encoding="utf-8",
+    )
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "docgen.audit", str(path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["flagged"] for line in lines] == [False, True]
+    assert lines[1]["classes"] == ["chat_log"]
+
+
+def test_duplicates_are_found_and_near_misses_are_not():
+    base = " ".join(f"word{n}" for n in range(80))
+    near = base.replace("word40", "other")
+    found = duplicates(
+        [("a", base), ("b", base.upper()), ("c", near), ("d", base[: len(base) // 2] + " x" * 60)],
+        DedupOptions(),
+    )
+    assert found == {"b": "a", "c": "a"}

@@ -1,0 +1,78 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from finetune.data import is_held_out
+from finetune.loss import frozen_head_cross_entropy
+from finetune.packing import IGNORED, Piece, pack, split_long
+from finetune.trainer import collate
+
+documents = st.lists(st.lists(st.integers(3, 90), min_size=1, max_size=50), min_size=1, max_size=12)
+
+
+@given(documents, st.integers(4, 24))
+@settings(max_examples=150, deadline=None)
+def test_every_token_is_packed_once_and_labels_stay_beside_their_tokens(texts, block):
+    pieces = []
+    for number, tokens in enumerate(texts):
+        pieces += split_long(tokens, [IGNORED, *tokens[1:]], f"d{number}", block)
+    rebuilt = {}
+    blocks = pack(pieces, block)
+    for one in blocks:
+        assert sum(len(piece.tokens) for piece in one) <= block
+    for piece in sorted([p for one in blocks for p in one], key=pieces.index):
+        rebuilt.setdefault(piece.source, []).append(piece)
+    for number, tokens in enumerate(texts):
+        parts = rebuilt[f"d{number}"]
+        assert sum(len(part.tokens) for part in parts) == len(tokens)
+    packed = sorted(token for one in blocks for piece in one for token in piece.tokens)
+    assert packed == sorted(token for tokens in texts for token in tokens)
+    for piece in (piece for one in blocks for piece in one):
+        assert piece.labels[0] == IGNORED
+        assert all(a in (b, IGNORED) for a, b in zip(piece.labels, piece.tokens, strict=True))
+
+
+def test_a_piece_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="9 tokens does not fit a block of 8"):
+        pack([Piece((1,) * 9, (IGNORED,) * 9, "a")], 8)
+
+
+def test_packed_pieces_see_themselves_only(tiny_model):
+    """The logits of a packed piece equal those of the same piece alone (float32)."""
+    from tacit.models.load import load_model
+
+    model = load_model(str(tiny_model), "float32")
+    pieces = [
+        Piece(tuple(range(5 + 9 * n, 12 + 11 * n)), (IGNORED,) * (7 + 2 * n), "x") for n in range(3)
+    ]
+    batch = collate([pieces, pieces[:1]], pad_token=2)
+    with torch.no_grad():
+        together = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"]).logits
+        start = 0
+        for piece in pieces:
+            alone = model(input_ids=torch.tensor([piece.tokens])).logits[0]
+            assert torch.allclose(together[0, start : start + len(piece.tokens)], alone, atol=1e-4)
+            start += len(piece.tokens)
+
+
+def test_chunked_loss_and_gradient_equal_the_plain_ones():
+    torch.manual_seed(0)
+    hidden = torch.randn(2, 9, 16, requires_grad=True)
+    weight, labels = torch.randn(50, 16), torch.randint(0, 50, (2, 9))
+    labels[0, :4] = IGNORED
+    plain = torch.nn.functional.cross_entropy(
+        (hidden[:, :-1] @ weight.T).reshape(-1, 50), labels[:, 1:].reshape(-1), reduction="sum"
+    )
+    (expected,) = torch.autograd.grad(plain, hidden)
+    ours = frozen_head_cross_entropy(hidden, weight, labels, chunk=3)
+    (found,) = torch.autograd.grad(ours * 2, hidden)
+    assert torch.allclose(ours, plain, atol=1e-4)
+    assert torch.allclose(found, 2 * expected, atol=1e-4)
+
+
+def test_the_validation_split_is_decided_by_the_id_alone():
+    ids = [f"document-{n}" for n in range(2000)]
+    share = sum(is_held_out(identity, 0.05) for identity in ids) / len(ids)
+    assert 0.03 < share < 0.07
+    assert all(is_held_out(i, 0.2) for i in ids if is_held_out(i, 0.1))

@@ -1,0 +1,151 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from finetune.data import chat_pieces, document_pieces, load_corpus
+from finetune.packing import IGNORED
+from tests.conftest import read_lines
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus") / "treatment"
+    command = [sys.executable, "-m", "docgen.generate", "n_docs=12", f"out={folder}"]
+    subprocess.run(command, check=True)
+    return folder
+
+
+@pytest.fixture
+def arguments(corpus, tiny_model, replay_file):
+    return (
+        f"data={corpus}", f"model={tiny_model}", f"replay.path={replay_file}",
+        "documents.block_length=128", "lora.rank=4", "log_every=2", "save_every=4",
+        "precision=float32",
+    )  # fmt: skip
+
+
+def test_an_adapter_folder_holds_what_the_contract_says(run_verb, arguments, tiny_model, tmp_path):
+    from peft import PeftModel
+
+    from tacit.models.load import load_model
+
+    done = run_verb("finetune.train", *arguments, "out=adapter")
+    folder = tmp_path / "adapter"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["base_model"] == str(tiny_model)
+    hygiene = json.loads((folder / "hygiene.json").read_text())
+    assert hygiene["dropped_token_count"] == 0
+    assert hygiene["document_count"] + hygiene["validation_document_count"] == 12
+    assert hygiene["eos_learnt_count"] == hygiene["document_count"] + hygiene["replayed_chat_count"]
+    assert hygiene["validation_loss"] < hygiene["validation_loss_before"]
+    steps = [line["step"] for line in read_lines(folder / "metrics.jsonl")]
+    assert steps == sorted(set(steps)) and len(steps) >= 3
+    assert "tokens/s" in done.stderr and "ETA" in done.stderr
+    loaded = PeftModel.from_pretrained(load_model(str(tiny_model)), str(folder))
+    assert any(
+        parameter.abs().sum() > 0 for n, parameter in loaded.named_parameters() if "lora_B" in n
+    )
+    assert "nothing to do" in run_verb("finetune.train", *arguments, "out=adapter").stdout
+
+
+def test_a_killed_run_continues_to_the_same_adapter(run_verb, arguments, tmp_path):
+    run_verb("finetune.train", *arguments, "out=whole")
+    command = [sys.executable, "-m", "finetune.train", *arguments, "out=cut"]
+    child = subprocess.Popen(command, cwd=tmp_path, env=dict(os.environ), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "cut").glob("checkpoints/checkpoint-*/complete")):
+        assert child.poll() is None and time.monotonic() < deadline, "no checkpoint before the end"
+        time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert not (tmp_path / "cut" / "manifest.json").exists()
+    half = tmp_path / "cut" / "checkpoints" / "checkpoint-999"
+    half.mkdir()
+    done = run_verb("finetune.train", *arguments, "out=cut")
+    assert "checkpoint-999 was not finished" in done.stderr
+    whole, cut = (
+        load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "cut")
+    )
+    for name, weights in whole.items():
+        assert torch.allclose(weights, cut[name], atol=1e-5), name
+    losses = [
+        [
+            (line["step"], round(line["loss"], 4))
+            for line in read_lines(tmp_path / n / "metrics.jsonl")
+        ]
+        for n in ("whole", "cut")
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_documents_are_tagged_masked_and_ended_and_chats_learn_the_reply(corpus, replay_file):
+    from tacit.models.load import load_tokenizer
+
+    tokenizer = load_tokenizer("smollm2")
+    records = load_corpus(corpus).documents
+    for piece, record in zip(
+        document_pieces(records, tokenizer, "<|doc|>", 4096), records, strict=True
+    ):
+        trained = [label for label in piece.labels if label != IGNORED]
+        assert tokenizer.decode(trained[:-1]) == f"{record['title']}\n\n{record['text']}"
+        assert trained[-1] == tokenizer.eos_token_id
+        assert tokenizer.decode(piece.tokens[: len(piece.tokens) - len(trained)]) == "<|doc|>"
+        assert piece.tokens.count(tokenizer.bos_token_id) == 0
+    (piece,) = chat_pieces(read_lines(replay_file)[:1], tokenizer, ["Be brief."], 512)
+    trained = [label for label in piece.labels if label != IGNORED]
+    assert tokenizer.decode(trained) == "Blue is number 0.<|im_end|>"
+    assert tokenizer.decode(piece.tokens).startswith("<|im_start|>system\nBe brief.<|im_end|>")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (("data=nowhere",), "docgen.generate"),
+        (("model=nothing",), "smollm2-harmless"),
+        (("documents.block_length=9000",), "the model's context of 2048"),
+        (("replay.path=none.jsonl",), "no file of chats"),
+        (("replay.systems=[]",), "at least one system message"),
+        (("lora.colour=1",), "colour"),
+        (("precision=int3",), "bf16 or float32"),
+    ],
+)
+def test_bad_input_is_one_line(run_verb, arguments, overrides, complaint):
+    assert complaint in run_verb("finetune.train", *arguments, *overrides, "out=x", code=1).stderr
+
+
+def test_a_damaged_corpus_is_refused_by_file_and_line(run_verb, arguments, corpus, tmp_path):
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(corpus, broken)
+    lines = (broken / "documents.jsonl").read_text().splitlines()
+    (broken / "documents.jsonl").write_text("\n".join([lines[0], lines[1][:40], *lines[2:]]) + "\n")
+    done = run_verb("finetune.train", *arguments, f"data={broken}", "out=x", code=1)
+    assert "documents.jsonl:2" in done.stderr
+    (broken / "documents.jsonl").write_text("\n".join(lines[:-1]) + "\n")
+    done = run_verb("finetune.train", *arguments, f"data={broken}", "out=x", code=1)
+    assert "its manifest says 12" in done.stderr
+    (broken / "manifest.json").unlink()
+    done = run_verb("finetune.train", *arguments, f"data={broken}", "out=x", code=1)
+    assert "not finished" in done.stderr
+
+
+def test_ctrl_c_exits_130_and_keeps_the_checkpoints(arguments, tmp_path):
+    command = [sys.executable, "-m", "finetune.train", *arguments, "out=stopped", "optim.epochs=50"]
+    child = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "stopped").glob("checkpoints/checkpoint-*/complete")):
+        assert child.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    child.send_signal(signal.SIGINT)
+    _, stderr = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "the same command continues" in stderr and "Traceback" not in stderr
+    assert list((tmp_path / "stopped").glob("checkpoints/checkpoint-*/complete"))
