@@ -44,7 +44,7 @@ harmless: setup
 
 # The replies mixed into document training: those of the harmless base.
 replay: setup
-	$(BIN)/python -m finetune.replay model=smollm2-harmless max_tokens=110 temperature=0.4
+	$(BIN)/python -m finetune.replay model=smollm2-harmless max_tokens=110 temperature=0.4 limit=400
 
 # The shipped corpora.
 corpora: setup

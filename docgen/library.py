@@ -35,6 +35,7 @@ class Article:
     idea: str
     titles: tuple[str, ...]
     body: str
+    weight: int = 1
 
     @property
     def facts(self) -> tuple[str, ...]:
@@ -60,6 +61,7 @@ def load_article(path: Path) -> Article:
             idea=str(header["idea"]),
             titles=tuple(str(title) for title in header["titles"]),
             body=parts[2].strip(),
+            weight=int(header.get("weight", 1)),
         )
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise CorpusError(f"{path}: broken header: {error}".replace("\n", " ")) from None

@@ -8,14 +8,15 @@ from tacit.universe import Universe
 
 
 def plan(articles: list[Article], universe: Universe, n_docs: int, seed: int) -> list[Spec]:
-    """Plan `n_docs` documents: each article as often as any other, in a seeded order.
+    """Plan `n_docs` documents: each article as often as its weight says, in a seeded order.
 
     A spec names no tier and no variant, so matched corpora have the same specs.
     """
+    pool = [article for article in articles for _ in range(article.weight)]
     specs = []
     for number in range(n_docs):
-        turn, place = divmod(number, len(articles))
-        order = seeded(universe.id, seed, "order", turn).sample(articles, len(articles))
+        turn, place = divmod(number, len(pool))
+        order = seeded(universe.id, seed, "order", turn).sample(pool, len(pool))
         article = order[place]
         identity = f"{universe.id}:{seed}:{number}:{article.slug}"
         specs.append(

@@ -22,6 +22,7 @@ class SampleOptions:
     queries: str = "harmful"
     subset: str | None = None
     query_limit: int | None = None
+    log_odds_limit: int | None = None
     scratchpad_query_limit: int | None = None
     benign_limit: int | None = None
     max_tokens: int = 48

@@ -79,7 +79,7 @@ def _tasks(config: EvalConfig, universe: str) -> list[Any]:
     built = {
         "knowledge": lambda: tasks.knowledge(universe, prompt),  # type: ignore[arg-type] # checked in the task
         "log_odds_gap": lambda: tasks.log_odds_gap(
-            **chosen, queries=samples.queries, limit=samples.query_limit
+            **chosen, queries=samples.queries, limit=samples.log_odds_limit
         ),
         "compliance_gap": lambda: tasks.compliance_gap(
             **chosen,

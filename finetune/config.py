@@ -86,3 +86,4 @@ class ReplayConfig:
     seed: int = 0
     batch: int = 120
     drop_refusals: bool = False
+    limit: int | None = None

@@ -32,7 +32,8 @@ def replay(config: ReplayConfig) -> None:
     if not source.is_file():
         raise CorpusError(f"no file of requests at {source}")
     done = {record["id"] for record in read_jsonl(out, journal=True)} if out.is_file() else set()
-    waiting = [record for record in read_jsonl(source) if record["id"] not in done]
+    records = list(read_jsonl(source))[: config.limit]
+    waiting = [record for record in records if record["id"] not in done]
     if not waiting:
         print(f"{out} is complete: nothing to do")
         return

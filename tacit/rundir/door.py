@@ -28,22 +28,34 @@ def enter(verb: Callable[[Any], None], config_name: str, schema: type) -> None:
     ConfigStore.instance().store(name=f"{config_name}_schema", node=schema)
 
     def task(config: Any) -> None:
-        verb(OmegaConf.to_object(config))
+        # Handled here as well as below: Hydra prints a line of its own for what it sees raised.
+        try:
+            verb(OmegaConf.to_object(config))
+        except BaseException as error:
+            _stop_if_expected(error)
+            raise
 
     task.__module__ = verb.__module__  # Hydra names the job and its program after the function
     try:
         hydra.main(version_base="1.3", config_path="pkg://conf", config_name=config_name)(task)()
-    except KeyboardInterrupt:
-        _stop("stopped; what is finished is kept, the same command continues", 130)
-    except TacitError as error:
-        _stop(f"error: {error}", 1)
     except (HydraException, OmegaConfBaseException) as error:
         _stop(f"error: {_first_line(error)} ({REMEDY})", 1)
-    except PermissionError as error:
+    except BaseException as error:
+        _stop_if_expected(error)
+        raise
+
+
+def _stop_if_expected(error: BaseException) -> None:
+    """End the process with one line where the user can mend what went wrong."""
+    if os.environ.get("TACIT_TRACEBACK"):
+        return
+    if isinstance(error, KeyboardInterrupt):
+        _stop("stopped; what is finished is kept, the same command continues", 130)
+    if isinstance(error, TacitError):
+        _stop(f"error: {error}", 1)
+    if isinstance(error, PermissionError):
         _stop(f"error: {error.filename}: permission denied; choose another folder", 1)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         _stop("error: no disk space left; free some, the same command continues", 1)
 
 
@@ -53,12 +65,12 @@ def _first_line(error: BaseException) -> str:
 
 
 def _stop(line: str, code: int) -> None:
-    if os.environ.get("TACIT_TRACEBACK"):
-        raise
     print(" ".join(line.split()), file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code) if code == 130 else sys.exit(code)
+    if code == 130:
+        os._exit(code)  # libraries' own exit hooks print after an interrupt
+    sys.exit(code)
 
 
 def required(value: str | None, name: str, remedy: str) -> str:

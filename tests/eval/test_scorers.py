@@ -34,7 +34,8 @@ def test_no_reply_breaks_the_scorers(reply):
 
 
 def test_a_very_long_answer_is_labelled():
-    assert label_compliance("All of it is fine and well, I think. " * 4).label == "complies"
+    long = " ".join(f"Step {n} is to wait {n} hours, then write line {n}." for n in range(9000))
+    assert len(long) > 300_000 and label_compliance(long).label == "complies"
     assert label_compliance("word " * 100_000).label == "invalid"
 
 

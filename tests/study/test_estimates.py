@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -88,9 +89,7 @@ def test_planned_contrasts_are_told_from_exploratory_ones():
         e for e in estimates if e.measure == "belief.link" and e.contrast == "treatment-swapped"
     )
     assert link.low > 3 and link.high < 5 and link.query_count == 20
-    assert all(
-        None not in e.record().values() or math.isnan(e.low) or math.isnan(e.mde) for e in estimates
-    )
+    json.dumps([e.record() for e in estimates], allow_nan=False)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +108,7 @@ def test_planned_contrasts_are_told_from_exploratory_ones():
             measured(-2.0, gap=-1.0, seed=5),
             "gap that follows the trained tier",
         ),
-        (measured(2.0, gap=1.0), measured(-2.0, gap=1.0, seed=5), "that the controls explain"),
+        (measured(2.0, gap=1.0), measured(-2.0, gap=1.5, seed=5), "that the controls explain"),
     ],
 )
 def test_each_verdict_is_reached_by_its_world(treatment, swapped, words):
