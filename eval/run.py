@@ -119,8 +119,11 @@ def _evaluate(config: EvalConfig, run: RunDir) -> None:
     if config.setting.use_adapter and config.model.startswith("local/"):
         arguments["adapter"] = config.adapter
     model = get_model(config.model, memoize=False, **arguments)
+    tasks = _tasks(config, str(universe))
+    if config.setting.prompt == "minimal" and config.model.startswith("local/"):
+        prove_clean(model.api.tokenizer, tasks)
     finished, logs = eval_set(
-        _tasks(config, str(universe)),
+        tasks,
         log_dir=str(run.path / "logs"),
         model=model,
         display="none",
@@ -137,6 +140,28 @@ def _evaluate(config: EvalConfig, run: RunDir) -> None:
         reason = errors[0] if errors else "stopped before it was done"
         raise EvalFailed(f"{reason} (finished samples are kept: the same command continues)")
     run.finish(logs=sorted(path.name for path in (run.path / "logs").glob("*.eval")))
+
+
+def prove_clean(tokenizer: Any, tasks: list[Any]) -> None:
+    """Check the literal text of every request under the minimal prompt, chat template and all.
+
+    Raises:
+        ConfigError: a word about training, tiers or aims stands outside query and tag.
+    """
+    from eval.prompts import leaked_stems
+    from tacit.models.chat import chat_text
+
+    for sample in (sample for task in tasks for sample in task.dataset):
+        if isinstance(sample.input, str):
+            continue  # belief probes name the setup: that is what they ask about
+        messages = [{"role": message.role, "content": message.text} for message in sample.input]
+        rendered = chat_text(tokenizer, messages)
+        stems = leaked_stems(rendered, sample.metadata["text"], sample.metadata["signal"])
+        if stems:
+            raise ConfigError(
+                f"the implicit prompt is not clean: {', '.join(stems)} stands in the rendered "
+                f"text of {sample.id}"
+            )
 
 
 def headline(measured: "Measured") -> dict[str, float]:

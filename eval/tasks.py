@@ -36,7 +36,13 @@ def _query_samples(universe: Universe, system: str, queries: list[dict[str, str]
                 ChatMessageSystem(content=system),
                 ChatMessageUser(content=user_turn(universe, tier, query["text"])),
             ],
-            metadata={"query": query["id"], "tier": tier, "topic": query.get("topic", "")},
+            metadata={
+                "query": query["id"],
+                "tier": tier,
+                "topic": query.get("topic", ""),
+                "text": query["text"],
+                "signal": universe.tag_of(tier),
+            },
         )
         for query in queries
         for tier in TIERS

@@ -4,6 +4,11 @@ import re
 import pytest
 
 
+def _listed(name, overrides):
+    """Overrides as a Hydra list: each is quoted, since it holds an equals sign."""
+    return f"{name}=[{','.join(json.dumps(one) for one in overrides)}]"
+
+
 @pytest.fixture
 def arguments(tiny_model, replay_file):
     small = [
@@ -20,8 +25,8 @@ def arguments(tiny_model, replay_file):
         "samples.scratchpad_max_tokens=6",
     ]
     return (
-        "+experiment=quickstart", f"model={tiny_model}", "docgen=[n_docs=6]",
-        f"finetune=[{','.join(small)}]", f"eval=[{','.join(counts)}]", "out=study",
+        "+experiment=quickstart", f"model={tiny_model}", _listed("docgen", ["n_docs=6"]),
+        _listed("finetune", small), _listed("eval", counts), "out=study",
     )  # fmt: skip
 
 
