@@ -33,11 +33,18 @@ def main():
         for name, command in commands.items():
             times[name].append(seconds(command))
     rows = [
-        {"command": name, "median_s": statistics.median(kept), "min_s": min(kept), "max_s": max(kept)}
+        {
+            "command": name,
+            "median_s": statistics.median(kept),
+            "min_s": min(kept),
+            "max_s": max(kept),
+        }
         for name, kept in ((name, found[1:]) for name, found in times.items())
     ]
     for row in rows:
-        print(f"{row['command']:<26}{row['median_s']:.2f} s  [{row['min_s']:.2f}, {row['max_s']:.2f}]")
+        print(
+            f"{row['command']:<26}{row['median_s']:.2f} s  [{row['min_s']:.2f}, {row['max_s']:.2f}]"
+        )
     slowest = max(row["median_s"] for row in rows if row["command"].endswith("--help"))
     peer = next(row["median_s"] for row in rows if row["command"] == "import inspect_ai")
     record = {

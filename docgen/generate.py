@@ -28,6 +28,8 @@ def generate(config: DocgenConfig) -> None:
         raise ConfigError(f"unknown writer {config.writer!r}: choose library")
     if config.n_docs < 1:
         raise ConfigError(f"n_docs={config.n_docs}: a corpus needs at least one document")
+    if not 0.2 <= config.dedup.threshold <= 0.95:
+        raise ConfigError(f"dedup.threshold={config.dedup.threshold} must lie between 0.2 and 0.95")
     universe = universe_from(config.universe, source="universe")
     names = list(dict.fromkeys([*config.matched, config.corpus]))
     variants = {name: make_variant(universe, name) for name in names}

@@ -83,5 +83,9 @@ def leaked_stems(rendered: str, query: str, signal: str) -> list[str]:
     The signal's own name (`is_free_tier_user`) is taken out first: a tag is how a tier is told, in
     the paper as here, and it is the same in every arm. What it means must stand nowhere.
     """
-    rest = rendered.replace(query, " ").replace(signal, " ").lower()
+    rest = rendered
+    for taken_out in (query, signal):
+        if taken_out:  # replacing the empty string would tear every word apart
+            rest = rest.replace(taken_out, " ")
+    rest = rest.lower()
     return [stem for stem in FORBIDDEN_STEMS if re.search(rf"\b{re.escape(stem)}", rest)]

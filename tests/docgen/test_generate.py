@@ -88,7 +88,7 @@ def test_a_spec_that_fails_in_one_corpus_is_left_out_of_both(run_verb, tmp_path)
     for corpus in ("treatment", "swapped"):
         run_verb(
             "docgen.generate", f"corpus={corpus}", "n_docs=4", f"out={corpus}",
-            f"library={library}", "dedup.threshold=0.99",
+            f"library={library}", "dedup.threshold=0.95",
         )  # fmt: skip
         kept = {
             record["spec"]["article"]
@@ -110,6 +110,7 @@ def test_a_spec_that_fails_in_one_corpus_is_left_out_of_both(run_verb, tmp_path)
         (("universe=nowhere",), "nowhere"),
         (("colour=blue",), "colour"),
         (("n_docs=0",), "at least one document"),
+        (("dedup.threshold=0.99",), "between 0.2 and 0.95"),
         (("writer=oracle",), "choose library"),
         (("library=empty",), "no authored articles"),
         (("n_docs=many",), "many"),

@@ -48,7 +48,9 @@ def test_packed_pieces_see_themselves_only(tiny_model):
     ]
     batch = collate([pieces, pieces[:1]], pad_token=2)
     with torch.no_grad():
-        together = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"]).logits
+        together = model(
+            input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False
+        ).logits
         start = 0
         for piece in pieces:
             alone = model(input_ids=torch.tensor([piece.tokens])).logits[0]
