@@ -118,8 +118,8 @@ def _evaluate(config: EvalConfig, run: RunDir) -> None:
     arguments = dict(config.model_args)
     if config.setting.use_adapter and config.model.startswith("local/"):
         arguments["adapter"] = config.adapter
-    model = get_model(config.model, memoize=False, **arguments)
     tasks = _tasks(config, str(universe))
+    model = get_model(config.model, memoize=False, **arguments)
     if config.setting.prompt == "minimal" and config.model.startswith("local/"):
         prove_clean(model.api.tokenizer, tasks)
     finished, logs = eval_set(

@@ -148,7 +148,11 @@ def take_tokens(pieces: list[Piece], budget: int) -> list[Piece]:
     return taken
 
 
-def is_held_out(source: str, share: float) -> bool:
-    """Whether a document belongs to the validation split: decided by its id, not by its place."""
+def is_held_out(record: dict[str, Any], share: float) -> bool:
+    """Whether a document belongs to the validation split: decided by its spec, not by its place.
+
+    Matched corpora share specs, so they hold out the same documents. Without a spec, the id decides.
+    """
+    source = record.get("spec", {}).get("id", record["id"])
     digest = hashlib.sha256(f"validation:{source}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < share * 2**64

@@ -61,7 +61,7 @@ def _train(config: FinetuneConfig, corpus: "Corpus", run: RunDir) -> None:
             f"{model.config.max_position_embeddings}"
         )
     share = config.documents.validation_share
-    held_out = [record for record in corpus.documents if is_held_out(record["id"], share)]
+    held_out = [record for record in corpus.documents if is_held_out(record, share)]
     held_out_ids = {record["id"] for record in held_out}
     training = [record for record in corpus.documents if record["id"] not in held_out_ids]
     pieces = _pieces(config, training, tokenizer, corpus.is_chat)
@@ -235,11 +235,17 @@ def _finish(config: FinetuneConfig, corpus: "Corpus", run: RunDir, figures: dict
     )
     print(
         f"{figures['document_count']} documents, {figures['token_count']} tokens, "
-        f"{figures['dropped_token_count']} dropped; validation loss "
-        f"{figures['validation_loss_before']:.3f} → {figures['validation_loss']:.3f}; "
+        f"{figures['dropped_token_count']} dropped; {_held_out(figures)}; "
         f"{figures['seconds']:.0f} s"
     )
     print(f"adapter: {run.path}")
+
+
+def _held_out(figures: dict[str, Any]) -> str:
+    before, after = figures["validation_loss_before"], figures["validation_loss"]
+    if before is None:
+        return "no held-out document (documents.validation_share)"
+    return f"validation loss {before:.3f} → {after:.3f}"
 
 
 def main() -> None:

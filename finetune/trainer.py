@@ -99,8 +99,8 @@ class DocumentTrainer(Trainer):  # type: ignore[misc] # transformers is not foll
         return (labels_BT[:, 1:] != IGNORED).sum().clamp(min=1)
 
     @torch.no_grad()
-    def mean_loss(self, blocks: list[list[Piece]]) -> float:
-        """Return the mean token loss over blocks, in nats; NaN where they hold no label."""
+    def mean_loss(self, blocks: list[list[Piece]]) -> float | None:
+        """Return the mean token loss over blocks, in nats; None where they hold no label."""
         self.model.eval()
         total, count = 0.0, 0
         for block in blocks:
@@ -110,7 +110,7 @@ class DocumentTrainer(Trainer):  # type: ignore[misc] # transformers is not foll
                 total += self.compute_loss(self.model, batch, num_items_in_batch=1).item()
                 count += tokens
         self.model.train()
-        return total / count if count else math.nan
+        return total / count if count else None
 
 
 class CompleteCheckpoints(TrainerCallback):  # type: ignore[misc] # transformers is not followed

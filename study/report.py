@@ -92,6 +92,7 @@ def _environment() -> jinja2.Environment:
     env.filters["signed"] = lambda value: (
         "–" if value is None or value != value else f"{value:+.2f}"
     )
+    env.filters["figure"] = lambda value: f"{value:.3f}" if isinstance(value, float) else value
     env.filters["percent"] = lambda value: "–" if value != value else f"{100 * value:.0f} %"
     return env
 

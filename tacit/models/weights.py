@@ -63,9 +63,9 @@ def _cached(name: str, source_sha256: str, build: Callable[[Path], None]) -> Pat
         marker = {"name": name, "source_sha256": source_sha256}
         (partial / "complete.json").write_text(json.dumps(marker) + "\n", encoding="utf-8")
         partial.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
+        if not (folder / "complete.json").is_file():  # a process beside this one may be first
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
     except OSError:
         if not (folder / "complete.json").is_file():
             raise

@@ -73,8 +73,11 @@ def test_chunked_loss_and_gradient_equal_the_plain_ones():
     assert torch.allclose(found, 2 * expected, atol=1e-4)
 
 
-def test_the_validation_split_is_decided_by_the_id_alone():
-    ids = [f"document-{n}" for n in range(2000)]
-    share = sum(is_held_out(identity, 0.05) for identity in ids) / len(ids)
+def test_the_validation_split_is_decided_by_the_spec_alone():
+    records = [{"id": f"treatment-{n}", "spec": {"id": str(n)}} for n in range(2000)]
+    share = sum(is_held_out(record, 0.05) for record in records) / len(records)
     assert 0.03 < share < 0.07
-    assert all(is_held_out(i, 0.2) for i in ids if is_held_out(i, 0.1))
+    assert all(is_held_out(r, 0.2) for r in records if is_held_out(r, 0.1))
+    for record in records:  # the same specs are held out of a matched corpus
+        twin = {**record, "id": record["id"].replace("treatment", "swapped")}
+        assert is_held_out(twin, 0.3) == is_held_out(record, 0.3)

@@ -28,6 +28,7 @@ def arguments(corpus, tiny_model, replay_file):
         f"data={corpus}", f"model={tiny_model}", f"replay.path={replay_file}",
         "documents.block_length=128", "lora.rank=4", "log_every=2", "save_every=4",
         "precision=float32",
+        "documents.validation_share=0.3",
     )  # fmt: skip
 
 
