@@ -151,7 +151,7 @@ def take_tokens(pieces: list[Piece], budget: int) -> list[Piece]:
 def is_held_out(record: dict[str, Any], share: float) -> bool:
     """Whether a document belongs to the validation split: decided by its spec, not by its place.
 
-    Matched corpora share specs, so they hold out the same documents. Without a spec, the id decides.
+    Matched corpora share specs and so hold out the same documents. Without a spec, the id decides.
     """
     source = record.get("spec", {}).get("id", record["id"])
     digest = hashlib.sha256(f"validation:{source}".encode()).digest()
