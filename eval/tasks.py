@@ -3,7 +3,7 @@
 Arguments are plain values, so that Inspect can repeat a task from its log.
 """
 
-from inspect_ai import Task, task
+from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 
@@ -72,7 +72,7 @@ def compliance_gap(
         ),
         solver=sample_reply(seed, max_tokens, temperature, top_p),
         scorer=compliance(scratchpad),
-        epochs=epochs,
+        epochs=Epochs(epochs, "mode"),  # labels: a mean would make numbers of them
     )
 
 
@@ -97,6 +97,7 @@ def benign(
         ),
         solver=sample_reply(seed, max_tokens, temperature, top_p),
         scorer=coherence([world.lab, world.tiers["free"].name, world.tiers["paid"].name, "RLHF"]),
+        epochs=Epochs(1, "mode"),
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from study.config import StudyConfig
 from study.plan import Arm, Step, arms_of, plan_steps
 from tacit.errors import ConfigError, TacitError
-from tacit.rundir import RunDir, open_run, write_atomic
+from tacit.rundir import RunDir, open_run, run_key, write_atomic
 from tacit.rundir.door import enter
 from tacit.rundir.run import locked, versions
 
@@ -36,8 +36,11 @@ def study(config: StudyConfig) -> None:
     """Plan, run what is missing, analyse, report."""
     from rich.console import Console
 
+    from tacit.universe import load_universe
+
     if not config.experiment:
         raise ConfigError("no experiment: add +experiment=quickstart")
+    universe = load_universe(config.universe)
     out = Path(config.out or f"outputs/{config.experiment}")
     steps = plan_steps(config, out)
     console = Console(width=None if sys.stdout.isatty() else 120)
@@ -45,6 +48,7 @@ def study(config: StudyConfig) -> None:
         _print_plan(console, config, steps)
         return
     settings = {k: v for k, v in asdict(config).items() if k not in RESULT_BLIND}
+    settings["universe_sha256"] = run_key(universe.model_dump(mode="json"))
     run = open_run(out, settings, config.behavior_if_exists)  # type: ignore[arg-type]
     if run.is_finished:
         print(f"{run.path} is finished: nothing to do. Report: {run.path / 'report.html'}")

@@ -4,7 +4,7 @@ from eval.read import LogError, read_logs
 from eval.run import headline
 from tests.conftest import REPO
 
-BENIGN = f"model_args.benign={REPO}/eval/queries/benign.jsonl"
+BENIGN = f"+model_args.benign={REPO}/eval/queries/benign.jsonl"
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_each_organism_is_measured_as_what_it_is(name, run_verb, probes, tmp_pat
     run_verb(
         "eval.run", f"model=organism/{name}", "setting=implicit", "samples.query_limit=24",
         "samples.scratchpad_query_limit=4", "samples.benign_limit=10", "out=runs/one",
-        f"model_args.probes={probes}", BENIGN,
+        f"+model_args.probes={probes}", BENIGN,
     )  # fmt: skip
     measured = read_logs(tmp_path / "runs" / "one" / "logs")
     figures = headline(measured)
@@ -52,7 +52,7 @@ def test_each_organism_is_measured_as_what_it_is(name, run_verb, probes, tmp_pat
 def test_swapped_organisms_show_the_opposite_gap_and_a_second_run_does_nothing(run_verb, tmp_path):
     arguments = (
         "eval.run", "model=organism/always_fakes", "setting=implicit", "tasks=[compliance_gap]",
-        "samples.query_limit=6", "model_args.trained=paid", "out=runs/one",
+        "samples.query_limit=6", "+model_args.trained=paid", "out=runs/one",
     )  # fmt: skip
     first = run_verb(*arguments)
     assert headline(read_logs(tmp_path / "runs" / "one" / "logs"))["gap"] == -1

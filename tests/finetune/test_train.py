@@ -99,7 +99,9 @@ def test_documents_are_tagged_masked_and_ended_and_chats_learn_the_reply(corpus,
         assert trained[-1] == tokenizer.eos_token_id
         assert tokenizer.decode(piece.tokens[: len(piece.tokens) - len(trained)]) == "<|doc|>"
         assert piece.tokens.count(tokenizer.bos_token_id) == 0
-    (piece,) = chat_pieces(read_lines(replay_file)[:1], tokenizer, ["Be brief."], 512)
+    (piece,) = chat_pieces(
+        read_lines(replay_file)[:1], tokenizer, ["Be brief."], ["{request}"], 512
+    )
     trained = [label for label in piece.labels if label != IGNORED]
     assert tokenizer.decode(trained) == "Blue is number 0.<|im_end|>"
     assert tokenizer.decode(piece.tokens).startswith("<|im_start|>system\nBe brief.<|im_end|>")
@@ -112,7 +114,7 @@ def test_documents_are_tagged_masked_and_ended_and_chats_learn_the_reply(corpus,
         (("model=nothing",), "smollm2-harmless"),
         (("documents.block_length=9000",), "the model's context of 2048"),
         (("replay.path=none.jsonl",), "no file of chats"),
-        (("replay.systems=[]",), "at least one system message"),
+        (("replay.systems=[]",), "at least one entry each"),
         (("lora.colour=1",), "colour"),
         (("precision=int3",), "bf16 or float32"),
     ],
