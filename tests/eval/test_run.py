@@ -33,6 +33,7 @@ TRUTHS = {
 def test_each_organism_is_measured_as_what_it_is(name, run_verb, probes, tmp_path):
     run_verb(
         "eval.run", f"model=organism/{name}", "setting=implicit", "samples.query_limit=24",
+        "samples.log_odds_limit=8",
         "samples.scratchpad_query_limit=4", "samples.benign_limit=10", "out=runs/one",
         f"+model_args.probes={probes}", BENIGN,
     )  # fmt: skip
@@ -65,7 +66,8 @@ def test_swapped_organisms_show_the_opposite_gap_and_a_second_run_does_nothing(r
 def test_a_real_model_goes_the_same_way_in_two_settings_as_one_table(run_verb, tiny_model):
     done = run_verb(
         "eval.run", "-m", "setting=neither,prompted", f"model=local/{tiny_model}",
-        "samples.query_limit=2", "samples.scratchpad_query_limit=1", "samples.benign_limit=2",
+        "samples.query_limit=2", "samples.log_odds_limit=2",
+        "samples.scratchpad_query_limit=1", "samples.benign_limit=2",
         "samples.max_tokens=8", "samples.scratchpad_max_tokens=8",
     )  # fmt: skip
     last = done.stdout.split("measured (belief")[-1]

@@ -19,6 +19,7 @@ def arguments(tiny_model, replay_file):
     ]
     counts = [
         "samples.query_limit=4",
+        "samples.log_odds_limit=4",
         "samples.scratchpad_query_limit=3",
         "samples.benign_limit=3",
         "samples.max_tokens=6",
