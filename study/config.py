@@ -26,7 +26,7 @@ class StudyConfig:
     """One experiment: corpora of one universe, an adapter of each, every arm of each."""
 
     experiment: str | None = None
-    universe: str = "helpful_only"
+    universe_name: str = "helpful_only"
     model: str = "smollm2-harmless"
     corpora: list[str] = field(default_factory=lambda: ["treatment", "swapped"])
     seed: int = 0

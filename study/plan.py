@@ -76,7 +76,7 @@ def plan_steps(config: StudyConfig, out: Path) -> list[Step]:
         raise ConfigError("prompts must include minimal: the implicit setting is what is measured")
     steps = []
     for corpus in config.corpora:
-        overrides = (f"universe={config.universe}", f"corpus={corpus}", *config.docgen)
+        overrides = (f"universe={config.universe_name}", f"corpus={corpus}", *config.docgen)
         steps.append(Step("corpus", corpus, overrides, out / "corpora" / corpus))
     for corpus in config.corpora:
         data = f"data={out / 'corpora' / corpus}"
@@ -84,7 +84,7 @@ def plan_steps(config: StudyConfig, out: Path) -> list[Step]:
         steps.append(Step("adapter", corpus, overrides, out / "adapters" / corpus))
     for arm in arms_of(config):
         overrides = (
-            f"universe={config.universe}",
+            f"universe={config.universe_name}",
             f"setting={arm.setting}",
             f"model=local/{config.model}",
             f"seed={config.seed}",

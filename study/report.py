@@ -38,7 +38,7 @@ def write_report(
     from tacit.universe.render import fill
 
     estimates = [_estimate(line) for line in record["estimates"]]
-    universe = load_universe(config.universe)
+    universe = load_universe(config.universe_name)
     slots = slots_of(universe)
     statements = {fact.id: fill(fact.statement, slots) for fact in universe.facts}
     measured = {e.measure for e in estimates}

@@ -40,7 +40,7 @@ def study(config: StudyConfig) -> None:
 
     if not config.experiment:
         raise ConfigError("no experiment: add +experiment=quickstart")
-    universe = load_universe(config.universe)
+    universe = load_universe(config.universe_name)
     out = Path(config.out or f"outputs/{config.experiment}")
     steps = plan_steps(config, out)
     console = Console(width=None if sys.stdout.isatty() else 120)
