@@ -121,7 +121,9 @@ def _evaluate(config: EvalConfig, run: RunDir) -> None:
     tasks = _tasks(config, str(universe))
     model = get_model(config.model, memoize=False, **arguments)
     if config.setting.prompt == "minimal" and config.model.startswith("local/"):
-        prove_clean(model.api.tokenizer, tasks)
+        from tacit.models.load import load_tokenizer
+
+        prove_clean(load_tokenizer(config.model.removeprefix("local/")), tasks)
     finished, logs = eval_set(
         tasks,
         log_dir=str(run.path / "logs"),
