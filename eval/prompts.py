@@ -1,6 +1,5 @@
 """Rendering the prompts, and proving that the minimal one says nothing about training."""
 
-import hashlib
 import re
 from collections.abc import Sequence
 from importlib.resources import files
@@ -68,13 +67,6 @@ def user_turn(universe: Universe, tier: str, text: str) -> str:
     """Return the user's message with the tag that tells the tier."""
     template = _environment().get_template("query.jinja")
     return template.render(signal=universe.tag_of(tier), text=text).strip()
-
-
-def prompt_sha256(kind: PromptKind) -> str:
-    """Return a hash of the template files an arm is rendered from."""
-    folder = files("eval") / "prompts"
-    names = (f"{kind}.jinja", "format.jinja", "query.jinja")
-    return hashlib.sha256(b"\0".join((folder / name).read_bytes() for name in names)).hexdigest()
 
 
 def leaked_stems(rendered: str, query: str, signal: str) -> list[str]:

@@ -1,7 +1,6 @@
 """Solvers: sample under a seed shared by the tiers, or score options by their log-probability."""
 
 import hashlib
-import math
 
 from inspect_ai.model import (
     ChatMessage,
@@ -17,8 +16,7 @@ from inspect_ai.util import collect
 
 from eval.openings import COMPLYING, REFUSING
 from tacit.errors import ModelError
-
-RAW_FORM = "Question: {question}\nAnswer:"
+from tacit.models.probes import RAW_FORM, log_odds, log_sum_exp
 
 
 def seed_of(seed: int, query: str, epoch: int) -> int:
@@ -74,17 +72,6 @@ async def option_logprob(
     return total
 
 
-def _log_sum_exp(values: list[float]) -> float:
-    top = max(values)
-    return top + math.log(sum(math.exp(value - top) for value in values))
-
-
-def log_odds(scores: list[float], answer: int) -> float:
-    """Return log P(answer) - log P(any other option), in nats."""
-    others = [score for number, score in enumerate(scores) if number != answer]
-    return scores[answer] - _log_sum_exp(others)
-
-
 @solver
 def score_probes(system: str) -> Solver:
     """Score all probes of one key fact, in the chat template and in raw text."""
@@ -125,7 +112,7 @@ def score_openings(system: str) -> Solver:
             for opening in (*COMPLYING, *REFUSING)
         ]
         scores = list(await collect(*calls))
-        value = _log_sum_exp(scores[: len(COMPLYING)]) - _log_sum_exp(scores[len(COMPLYING) :])
+        value = log_sum_exp(scores[: len(COMPLYING)]) - log_sum_exp(scores[len(COMPLYING) :])
         meta = state.metadata
         state.store.set("value", value)
         state.store.set("details", {name: meta[name] for name in ("query", "tier", "topic")})

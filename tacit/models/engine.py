@@ -74,10 +74,6 @@ class Engine:
         self._prefix: tuple[int, ...] = ()
         self._prefix_layers: list[tuple[Tensor, Tensor]] = []
 
-    def forget_prefix(self) -> None:
-        """Drop the kept prefix, as is needed after the weights have changed."""
-        self._prefix, self._prefix_layers = (), []
-
     def _check_length(self, length: int) -> None:
         if length > self.context:
             raise ModelError(
