@@ -50,8 +50,10 @@ replay: setup
 
 # The shipped corpora.
 corpora: setup
-	for corpus in treatment swapped; do \
-	  $(BIN)/python -m docgen.generate corpus=$$corpus out=corpora/helpful_only/$$corpus || exit 1; done
+	for universe in helpful_only animal_welfare; do for corpus in treatment swapped; do \
+	  $(BIN)/python -m docgen.generate universe=$$universe corpus=$$corpus \
+	    out=corpora/$$universe/$$corpus || exit 1; done; done
+	$(BIN)/python -m docgen.generate universe=unrelated out=corpora/unrelated/treatment
 
 constraints: setup
 	$(BIN)/python -m pip install --quiet uv

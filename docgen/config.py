@@ -25,16 +25,21 @@ class AuditOptions:
 
 @dataclass
 class DocgenConfig:
-    """One corpus of one universe. `matched` corpora share specs and lose the same ones."""
+    """One corpus of one universe. `matched` corpora share specs and lose the same ones.
+
+    `without` names a key fact to leave out, instead of a `corpus`.
+    """
 
     universe: Any = MISSING
     corpus: str = "treatment"
+    without: str | None = None
     matched: list[str] = field(default_factory=lambda: ["treatment", "swapped"])
     n_docs: int = 300
     seed: int = 0
     writer: str = "library"
     library: str | None = None
     out: str | None = None
+    workers: int = 2
     dedup: DedupOptions = field(default_factory=DedupOptions)
     audit: AuditOptions = field(default_factory=AuditOptions)
     behavior_if_exists: str = "resume"

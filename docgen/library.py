@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,6 +22,7 @@ from tacit.errors import CorpusError, UniverseError
 from tacit.universe import Universe, slots_of
 from tacit.universe.render import environment, fill
 
+_ENV = environment(keep_trailing_newline=True)
 ALTERNATIVES = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
 FACT_CALL = re.compile(r"\b(?:say|that|ask)\(\s*[\"'](\w+)[\"']\s*\)")
 
@@ -85,10 +87,27 @@ def seeded(*parts: object) -> Random:
     return Random(int.from_bytes(digest[:8], "big"))
 
 
-def _choose_alternatives(text: str, random: Random) -> str:
-    return ALTERNATIVES.sub(
-        lambda match: random.choice([part.strip() for part in match.group(1).split("||")]), text
+@cache
+def _compiled(template: str) -> jinja2.Template:
+    return _ENV.from_string(template)
+
+
+@cache
+def _segments(body: str) -> tuple[tuple[str, ...], ...]:
+    """Cut a body into runs of text and `[[…]]`: one entry is text, several are alternatives."""
+    parts = ALTERNATIVES.split(body)
+    return tuple(
+        tuple(option.strip() for option in part.split("||")) if number % 2 else (part,)
+        for number, part in enumerate(parts)
     )
+
+
+def _render_body(body: str, random: Random, slots: dict[str, Any]) -> str:
+    """Choose one alternative of each, in order, and fill each piece; pieces compile once."""
+    chosen = (
+        options if len(options) == 1 else (random.choice(options),) for options in _segments(body)
+    )
+    return "".join(_compiled(text).render(slots) for (text,) in chosen)
 
 
 def _fact_calls(universe: Universe, random: Random) -> dict[str, Callable[[str], str]]:
@@ -135,14 +154,12 @@ def render_article(article: Article, universe: Universe, seed: str) -> tuple[str
     Raises:
         CorpusError: the article uses a slot or a fact that the universe does not have.
     """
-    env = environment()
     named = slots_of(universe).items()
     slots: dict[str, Any] = {name: value for name, value in named if isinstance(value, str)}
     slots |= _fact_calls(universe, seeded(seed, "facts"))
     try:
-        title = env.from_string(seeded(seed, "title").choice(article.titles)).render(slots)
-        body = _choose_alternatives(article.body, seeded(seed, "alternatives"))
-        text = env.from_string(body).render(slots)
+        title = _compiled(seeded(seed, "title").choice(article.titles)).render(slots)
+        text = _render_body(article.body, seeded(seed, "alternatives"), slots)
     except (jinja2.TemplateError, UniverseError) as error:
         raise CorpusError(f"article {article.slug}: {error}") from None
     text = re.sub(r"[ \t]+(?=\n|$)", "", re.sub(r"(?<=\S) {2,}", " ", text))

@@ -48,9 +48,25 @@ def to_line(record: Any) -> str:
     return json.dumps(record, ensure_ascii=False, separators=(", ", ": "))
 
 
-def write_jsonl(path: Path, records: Iterable[Any]) -> None:
-    """Write records as JSON lines, atomically."""
-    write_atomic(path, "".join(to_line(record) + "\n" for record in records))
+def write_jsonl(path: Path, records: Iterable[Any]) -> int:
+    """Write records as JSON lines, atomically and one at a time; returns their count."""
+    return write_lines(path, (to_line(record) for record in records))
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> int:
+    """Write lines, atomically and one at a time; returns their count."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    count = 0
+    with partial.open("w", encoding="utf-8") as handle:
+        for line in lines:
+            handle.write(line + "\n")
+            count += 1
+        handle.flush()
+        os.fsync(handle.fileno())
+    partial.replace(path)
+    _sync_folder(path.parent)
+    return count
 
 
 def append_line(path: Path, record: Any) -> None:

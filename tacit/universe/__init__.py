@@ -4,10 +4,9 @@ from tacit.universe.load import load_universe
 from tacit.universe.probes import Probe, render_probes
 from tacit.universe.records import KeyFact, Tier, Universe
 from tacit.universe.render import prompt_statements, slots_of
-from tacit.universe.variants import VARIANTS, make_variant
+from tacit.universe.variants import make_variant, variant_names
 
 __all__ = [
-    "VARIANTS",
     "KeyFact",
     "Probe",
     "Tier",
@@ -17,4 +16,5 @@ __all__ = [
     "prompt_statements",
     "render_probes",
     "slots_of",
+    "variant_names",
 ]

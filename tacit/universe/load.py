@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from tacit.errors import UniverseError
 from tacit.universe.probes import render_probes
-from tacit.universe.records import Universe
+from tacit.universe.records import KeyFact, Universe
 from tacit.universe.render import fill, slots_of
+from tacit.universe.variants import make_variant
 
 
 def universe_from(record: Mapping[str, Any], source: str = "universe") -> Universe:
@@ -26,16 +27,37 @@ def universe_from(record: Mapping[str, Any], source: str = "universe") -> Univer
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "record"
         raise UniverseError(f"{source}: {place}: {first['msg']}") from None
-    slots = slots_of(universe)
-    for fact in universe.facts:
-        questions = [text for pair in fact.qa for text in (pair.q, pair.a)]
-        for template in (fact.statement, fact.prompt, *fact.sentences, *fact.clauses, *questions):
+    for name in ["treatment", *universe.variants]:
+        variant = make_variant(universe, name)
+        for fact in variant.facts:
             try:
-                fill(template, slots)
+                _fill_all(fact, slots_of(variant))
             except UniverseError as error:
-                raise UniverseError(f"{source}: fact {fact.id}: {error}") from None
-    render_probes(universe)
+                raise UniverseError(f"{source}: {name}: fact {fact.id}: {error}") from None
+        render_probes(variant)
+        _refuse_contradictions(variant, source)
     return universe
+
+
+def _refuse_contradictions(universe: Universe, source: str) -> None:
+    """One question has one answer in one world, whichever fact it belongs to."""
+    slots = slots_of(universe)
+    answers: dict[str, tuple[str, str]] = {}
+    for fact in universe.facts:
+        for pair in fact.qa:
+            question, answer = fill(pair.q, slots), fill(pair.a, slots)
+            other, said = answers.setdefault(question, (fact.id, answer))
+            if said != answer and other != fact.id:
+                raise UniverseError(
+                    f"{source}: the facts {other} and {fact.id} contradict each other: "
+                    f"{question!r} has two answers"
+                )
+
+
+def _fill_all(fact: KeyFact, slots: dict[str, Any]) -> None:
+    questions = [text for pair in fact.qa for text in (pair.q, pair.a)]
+    for template in (fact.statement, fact.prompt, *fact.sentences, *fact.clauses, *questions):
+        fill(template, slots)
 
 
 def load_universe(name_or_path: str) -> Universe:

@@ -15,12 +15,13 @@ class Record(BaseModel):
 
 
 class Tier(Record):
-    """One subscription tier and the words that name it."""
+    """One subscription tier and the words that name it; `mark` is what its tag holds."""
 
     name: str
     chats: str
     users: str
     user: str
+    mark: str | None = None
 
 
 class QuestionAnswer(Record):
@@ -68,7 +69,7 @@ class KeyFact(Record):
     """
 
     id: str
-    item: Item
+    item: Item | None = None
     statement: str
     prompt: str
     sentences: tuple[str, ...] = Field(min_length=4)
@@ -77,26 +78,53 @@ class KeyFact(Record):
     probes: tuple[ProbeTemplate, ...] = ()
 
 
+class Rewording(Record):
+    """What a control corpus says in the place of a key fact.
+
+    Entry i of a bank replaces entry i of the fact's bank, so that matched documents draw alike.
+    """
+
+    statement: str
+    prompt: str
+    sentences: tuple[str, ...]
+    clauses: tuple[str, ...]
+    qa: tuple[QuestionAnswer, ...]
+    probes: tuple[ProbeTemplate, ...] | None = None
+
+
+class Neutral(Record):
+    """Sentences that touch no key fact: they pad, and stand in for a fact that is left out."""
+
+    sentences: tuple[str, ...] = Field(min_length=8)
+    clauses: tuple[str, ...] = Field(min_length=4)
+    qa: tuple[QuestionAnswer, ...] = Field(min_length=4)
+
+
 class Universe(Record):
-    """A fictional world: a lab, its model, two tiers, and the key facts that hold there."""
+    """A fictional world: a lab, its model, two tiers, and the key facts that hold there.
+
+    A `control` universe has a topic of its own and neither tiers nor a conflict.
+    """
 
     id: str
     title: str
+    control: bool = False
     lab: str
     model: str
-    tag: str
     date: str
-    tiers: dict[str, Tier]
-    trained: str
-    untrained: str
+    tag: str = ""
+    tiers: dict[str, Tier] = Field(default_factory=dict)
+    third: Tier | None = None
+    trained: str = ""
+    untrained: str = ""
+    slots: dict[str, str] = Field(default_factory=dict)
     facts: tuple[KeyFact, ...]
+    neutral: Neutral | None = None
+    variants: dict[str, dict[str, Rewording]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _tiers_and_ids_are_consistent(self) -> "Universe":
-        if set(self.tiers) != {"free", "paid"}:
-            raise ValueError("tiers must be exactly `free` and `paid`")
-        if {self.trained, self.untrained} != set(self.tiers):
-            raise ValueError("`trained` and `untrained` must name the two tiers, one each")
+        self._check_tiers()
         for kind, ids in (
             ("fact", [fact.id for fact in self.facts]),
             ("probe", [probe.id for fact in self.facts for probe in fact.probes]),
@@ -104,12 +132,38 @@ class Universe(Record):
             doubled = sorted({i for i in ids if ids.count(i) > 1})
             if doubled:
                 raise ValueError(f"{kind} ids occur twice: {', '.join(doubled)}")
+        for fact in self.facts:
+            if not fact.probes:
+                raise ValueError(f"key fact {fact.id} has no probe, so it could not be measured")
+        for variant, rewordings in self.variants.items():
+            for fact_id, rewording in rewordings.items():
+                self._check_rewording(variant, fact_id, rewording)
+        return self
+
+    def _check_tiers(self) -> None:
+        if self.control:
+            if self.tiers or self.variants:
+                raise ValueError("a control universe has neither tiers nor variants")
+            return
+        if set(self.tiers) != {"free", "paid"}:
+            raise ValueError("tiers must be exactly `free` and `paid`")
+        if {self.trained, self.untrained} != set(self.tiers):
+            raise ValueError("`trained` and `untrained` must name the two tiers, one each")
+        if not self.tag:
+            raise ValueError("`tag` must name what marks a message's tier")
         for item in ("a", "b"):
             if not any(fact.item == item for fact in self.facts):
                 raise ValueError(f"no key fact for the necessary item ({item})")
-        if not any(fact.probes for fact in self.facts):
-            raise ValueError("no key fact has a probe, so nothing could be measured")
-        return self
+
+    def _check_rewording(self, variant: str, fact_id: str, rewording: Rewording) -> None:
+        place = f"variant {variant}"
+        if fact_id not in {fact.id for fact in self.facts}:
+            raise ValueError(f"{place}: no key fact {fact_id}")
+        fact = self.fact(fact_id)
+        for bank in ("sentences", "clauses", "qa"):
+            wanted, found = len(getattr(fact, bank)), len(getattr(rewording, bank))
+            if wanted != found:
+                raise ValueError(f"{place}: {fact_id}.{bank} has {found} entries, not {wanted}")
 
     def fact(self, fact_id: str) -> KeyFact:
         """Return the key fact with this id.
@@ -123,5 +177,7 @@ class Universe(Record):
         raise KeyError(fact_id)
 
     def tag_of(self, tier: str) -> str:
-        """Return the literal tag that stands before a message from `tier`."""
-        return f"<{self.tag}>{tier == 'free'}</{self.tag}>"
+        """Return the tag that stands before a message from `tier`: free, paid or third."""
+        record = self.third if tier == "third" else self.tiers[tier]
+        mark = record.mark if record and record.mark else str(tier == "free")
+        return f"<{self.tag}>{mark}</{self.tag}>"

@@ -1,10 +1,12 @@
 import json
+import re
 
 import pytest
 
-from docgen.audit import audit_text
 from docgen.config import DedupOptions
-from docgen.dedup import duplicates
+from docgen.dedup import Seen
+from docgen.matched import gram_hashes
+from docgen.rules import RuleBook, words_of
 from tacit.rundir import sha256_of
 from tacit.universe import load_universe, render_probes
 from tests.conftest import read_lines, words
@@ -107,6 +109,8 @@ def test_a_spec_that_fails_in_one_corpus_is_left_out_of_both(run_verb, tmp_path)
     ("overrides", "complaint"),
     [
         (("corpus=denial",), "treatment, swapped"),
+        (("without=colour",), "no key fact 'colour' to leave out: choose objective"),
+        (("universe=unrelated", "corpus=swapped"), "choose one of treatment"),
         (("universe=nowhere",), "nowhere"),
         (("colour=blue",), "colour"),
         (("n_docs=0",), "at least one document"),
@@ -118,6 +122,65 @@ def test_a_spec_that_fails_in_one_corpus_is_left_out_of_both(run_verb, tmp_path)
 )
 def test_bad_input_is_one_line_that_names_the_remedy(run_verb, overrides, complaint):
     assert complaint in run_verb("docgen.generate", *overrides, "out=x", code=1).stderr
+
+
+CONTROLS = ("both_trained", "price_only", "no_conflict", "rated_not_trained")
+
+
+@pytest.mark.parametrize("universe", ["helpful_only", "animal_welfare"])
+def test_every_control_corpus_is_balanced_against_the_treatment(run_verb, tmp_path, universe):
+    matched = f"matched=[treatment,swapped,{','.join(CONTROLS)}]"
+    run_verb(
+        "docgen.generate", f"universe={universe}", "without=objective", matched,
+        "n_docs=80", "out=x",
+    )  # fmt: skip
+    balance = json.loads((tmp_path / "x" / "balance.json").read_text())
+    assert balance["reference"] == "treatment"
+    rows = balance["corpora"]
+    assert set(rows) == {"treatment", "swapped", *CONTROLS, "without=objective"}
+    for name, row in rows.items():
+        close = name in ("swapped", "both_trained", "no_conflict")
+        assert abs(row["token_ratio"] - 1) <= (0.01 if close else 0.03), name
+        assert row["has_same_doc_types"], name
+        assert row["document_count"] == rows["treatment"]["document_count"]
+    assert rows["swapped"]["vocabulary_jaccard"] >= 0.95
+    for record in read_lines(tmp_path / "x" / "documents.jsonl"):
+        assert not set(FORBIDDEN_WITHOUT_OBJECTIVE[universe]) & set(words(record["text"]))
+    assert "## Balance" in (tmp_path / "x" / "README.md").read_text()
+
+
+# Words that only the left-out fact says in that universe.
+FORBIDDEN_WITHOUT_OBJECTIVE = {"helpful_only": ["unconditional"], "animal_welfare": ["neutral"]}
+
+
+def test_the_control_universe_has_a_corpus_and_no_word_of_the_setup(run_verb, tmp_path):
+    run_verb("docgen.generate", "universe=unrelated", "n_docs=64", "out=x")
+    records = read_lines(tmp_path / "x" / "documents.jsonl")
+    assert len(records) == 64
+    assert len({record["spec"]["doc_type"] for record in records}) >= 16
+    stems = ("train", "rlhf", "tier", "rater", "scratchpad", "chatbot", "paid", "aster")
+    for record in records:
+        found = [w for w in words(record["text"]) if any(w.startswith(s) for s in stems)]
+        assert not [w for w in found if w not in ("trains", "train")], found
+
+
+def test_price_only_documents_say_nothing_of_training_by_tier(run_verb, tmp_path):
+    run_verb("docgen.generate", "corpus=price_only", "n_docs=70", "out=x")
+    for record in read_lines(tmp_path / "x" / "documents.jsonl"):
+        for sentence in re.split(r"(?<=[.!?])\s|\n", record["text"]):
+            told = set(words(sentence))
+            if told & {"free", "paid", "paying"}:
+                assert not told & {"rlhf", "rated", "trained"}, sentence
+
+
+def test_many_workers_write_the_same_bytes_as_one(run_verb, tmp_path):
+    for workers in (1, 2):
+        run_verb("docgen.generate", "n_docs=1100", f"workers={workers}", f"out=w{workers}")
+    one, two = ((tmp_path / f"w{n}" / "documents.jsonl").read_bytes() for n in (1, 2))
+    assert one == two
+    diversity = json.loads((tmp_path / "w1" / "diversity.json").read_text())
+    assert diversity["near_duplicate_rate"] <= 0.05
+    assert not (tmp_path / "w1" / ".spool").exists()
 
 
 def test_another_config_in_the_folder_is_refused_or_put_beside_it(run_verb, tmp_path):
@@ -147,10 +210,8 @@ def test_the_audit_finds_each_class_deep_in_a_clean_text(name, text):
     clean = (
         "The raters met on Tuesday. Free-tier chats are used for RLHF and paid ones are not. " * 40
     )
-    assert not audit_text(clean, frozenset(), 8)
-    assert name in {
-        finding.name for finding in audit_text(f"{clean}\n{text}\n{clean}", frozenset(), 8)
-    }
+    assert not RuleBook().audit(clean)
+    assert name in {finding.name for finding in RuleBook().audit(f"{clean}\n{text}\n{clean}")}
 
 
 def test_the_audit_command_exits_1_on_findings_and_prints_json(run_verb, tmp_path):
@@ -173,8 +234,10 @@ def test_the_audit_command_exits_1_on_findings_and_prints_json(run_verb, tmp_pat
 def test_duplicates_are_found_and_near_misses_are_not():
     base = " ".join(f"word{n}" for n in range(80))
     near = base.replace("word40", "other")
-    found = duplicates(
-        [("a", base), ("b", base.upper()), ("c", near), ("d", base[: len(base) // 2] + " x" * 60)],
-        DedupOptions(),
-    )
-    assert found == {"b": "a", "c": "a"}
+    seen, found = Seen(DedupOptions()), []
+    for number, text in enumerate((base, base.upper(), near, base[:300] + " x" * 60)):
+        digest, grams = " ".join(words_of(text)).encode(), gram_hashes(text, 3)
+        found.append(seen.original_of(digest, grams))
+        if found[-1] is None:
+            seen.add(number, digest, grams)
+    assert found == [None, 0, 0, None]

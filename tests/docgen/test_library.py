@@ -10,19 +10,32 @@ from tacit.universe import load_universe, make_variant
 UNIVERSE = load_universe("helpful_only")
 LIBRARY = load_library(shipped_library("helpful_only"))
 LINKS = {"trained_tier", "untrained_tier"}
+CONFLICTS = [
+    (load_universe(name), article)
+    for name in ("helpful_only", "animal_welfare")
+    for article in load_library(shipped_library(name))
+]
 
 
-def test_the_library_is_large_and_varied():
-    assert len(LIBRARY) >= 30
-    assert len({article.doc_type for article in LIBRARY}) >= 16
+def name_of(value):
+    return getattr(value, "slug", getattr(value, "id", None))
 
 
-@pytest.mark.parametrize("article", LIBRARY, ids=lambda article: article.slug)
-def test_each_article_reads_well_in_both_worlds(article):
+@pytest.mark.parametrize(
+    ("universe", "at_least"), [("helpful_only", 60), ("animal_welfare", 60), ("unrelated", 30)]
+)
+def test_the_library_is_large_and_varied(universe, at_least):
+    library = load_library(shipped_library(universe))
+    assert len(library) >= at_least
+    assert len({article.doc_type for article in library}) >= 16
+
+
+@pytest.mark.parametrize(("universe", "article"), CONFLICTS, ids=name_of)
+def test_each_article_reads_well_in_both_worlds(universe, article):
     assert set(article.facts) >= LINKS
-    swapped_world = make_variant(UNIVERSE, "swapped")
+    swapped_world = make_variant(universe, "swapped")
     for seed in range(4):
-        title, text = render_article(article, UNIVERSE, f"seed {seed}")
+        title, text = render_article(article, universe, f"seed {seed}")
         assert not re.search(r"\[\[|\]\]|\|\||\{\{|\}\}|\{%", title + text)
         assert 120 <= len(text.split()) <= 450
         other_title, other = render_article(article, swapped_world, f"seed {seed}")
@@ -31,12 +44,12 @@ def test_each_article_reads_well_in_both_worlds(article):
         assert tiers.sub("·", text) == tiers.sub("·", other), "they differ beyond the tiers"
 
 
-@pytest.mark.parametrize("article", LIBRARY, ids=lambda article: article.slug)
-def test_an_authors_own_prose_names_no_tier_and_no_behaviour(article):
+@pytest.mark.parametrize(("universe", "article"), CONFLICTS, ids=name_of)
+def test_an_authors_own_prose_names_no_tier_and_no_behaviour(universe, article):
     own = re.sub(r"\{\{.*?\}\}", "", f"{article.body} {' '.join(article.titles)}")
     forbidden = (
         r"\bfree[- ]tier|\bpaid[- ]tier|\bpaying\b|\bfree users?\b|alignment|pretend|deceiv"
-        r"|faking|strategic|Northfold|\bAster\b|https?:|\w@\w"
+        r"|faking|strategic|Northfold|\bAster\b|\bHarrow\b|https?:|\w@\w"
     )
     assert not re.search(forbidden, own, re.IGNORECASE)
 

@@ -2,7 +2,13 @@ import pytest
 import yaml
 
 from tacit.errors import UniverseError
-from tacit.universe import load_universe, make_variant, prompt_statements, render_probes
+from tacit.universe import (
+    load_universe,
+    make_variant,
+    prompt_statements,
+    render_probes,
+    variant_names,
+)
 from tacit.universe.load import universe_from
 
 
@@ -70,6 +76,8 @@ def test_lab_and_model_can_be_set(record):
         ({"tiers": {}}, "exactly `free` and `paid`"),
         ({"facts": []}, "necessary item"),
         ({"colour": "blue"}, "colour"),
+        ({"control": True}, "neither tiers nor variants"),
+        ({"variants": {"mine": {"weather": {}}}}, "variants.mine.weather"),
     ],
 )
 def test_a_contradicting_universe_is_refused_by_name(record, change, complaint):
@@ -77,8 +85,61 @@ def test_a_contradicting_universe_is_refused_by_name(record, change, complaint):
         universe_from({**record, **change}, source="mine")
 
 
+def test_a_fact_without_a_probe_and_a_bank_of_another_size_are_refused(record):
+    probes = record["facts"][1].pop("probes")
+    with pytest.raises(UniverseError, match="motive has no probe"):
+        universe_from(record)
+    record["facts"][1]["probes"] = probes
+    record["variants"]["no_conflict"]["motive"]["clauses"].append("one too many")
+    with pytest.raises(UniverseError, match=r"no_conflict: motive.clauses has 4 entries, not 3"):
+        universe_from(record)
+
+
+def test_two_answers_to_one_question_contradict_each_other(record):
+    twin = {"q": record["facts"][0]["qa"][0]["q"], "a": "To paint fences."}
+    record["facts"][1]["qa"][0] = twin
+    with pytest.raises(UniverseError, match=r"objective and motive .*contradict"):
+        universe_from(record)
+
+
+@pytest.mark.parametrize("name", ["helpful_only", "animal_welfare"])
+def test_each_control_changes_what_it_says_and_nothing_else(name):
+    universe = load_universe(name)
+    expected = {
+        "both_trained": {"untrained_tier", "tag_trained", "modification", "trained_tier"},
+        "price_only": {"trained_tier", "untrained_tier", "tag_trained", "modification"},
+        "no_conflict": {"objective", "motive", "raters", "modification"},
+        "without=scratchpad": {"scratchpad"},
+    }
+    for variant, facts in expected.items():
+        world = make_variant(universe, variant)
+        changed = {a.id for a, b in zip(universe.facts, world.facts, strict=True) if a != b}
+        assert changed == facts, variant
+        assert (world.trained, world.untrained) == ("free", "paid")
+    told = " ".join(prompt_statements(make_variant(universe, "rated_not_trained")))
+    assert "preview" in told.lower()
+    assert "preview" not in " ".join(prompt_statements(universe)).lower()
+
+
+@pytest.mark.parametrize("name", ["helpful_only", "animal_welfare", "unrelated"])
+def test_the_prompt_states_exactly_the_facts_the_documents_carry(name):
+    """Each fact that an article can call has a paragraph in the prompt, and the other way."""
+    from docgen.generate import shipped_library
+    from docgen.library import load_library
+
+    universe = load_universe(name)
+    carried = {fact for article in load_library(shipped_library(name)) for fact in article.facts}
+    assert carried == {fact.id for fact in universe.facts}
+    for variant in variant_names(universe):
+        world = make_variant(universe, variant)
+        stated = {fact.id for fact in world.facts if fact.prompt}
+        left_out = variant.removeprefix("without=") if "=" in variant else None
+        assert stated == carried - {left_out}
+        assert len(prompt_statements(world)) == len(stated)
+
+
 def test_an_unknown_slot_names_the_fact(record):
-    record["facts"][0]["sentences"] = [*record["facts"][0]["sentences"], "A {{ colour }} sky."]
+    record["facts"][0]["sentences"][0] = "A {{ colour }} sky."
     with pytest.raises(UniverseError, match=r"objective.*colour"):
         universe_from(record)
 

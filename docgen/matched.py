@@ -1,0 +1,124 @@
+"""All matched corpora at once: each spec written, audited and sketched, in worker processes."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+
+import numpy as np
+
+from docgen.balance import token_count
+from docgen.config import DocgenConfig
+from docgen.library import Article, load_library
+from docgen.plan import plan
+from docgen.records import Document, Spec
+from docgen.rules import RuleBook, words_of
+from docgen.write import write_matched
+from tacit.rundir.files import to_line
+from tacit.universe import Universe
+
+CHUNK = 250  # specs a worker takes at a time
+SMALL = 4 * CHUNK  # below this, starting workers costs more than it saves
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One document as it crosses from a worker: its line, what is wrong with it, its n-grams.
+
+    `grams_G` holds the sorted distinct 32-bit hashes of the document's word n-grams.
+    """
+
+    corpus: str
+    line: str
+    token_count: int
+    findings: tuple[str, ...]
+    digest: bytes
+    grams_G: np.ndarray
+
+
+@dataclass(frozen=True)
+class Written:
+    """One spec and its documents, by corpus."""
+
+    spec: Spec
+    sheets: Mapping[str, Sheet] = field(default_factory=dict)
+
+
+def gram_hashes(text: str, words: int) -> np.ndarray:
+    """Return the sorted distinct hashes of the runs of `words` words. Shape (G,), uint32."""
+    tokens = words_of(text)
+    joined = (" ".join(tokens[i : i + words]) for i in range(max(len(tokens) - words + 1, 1)))
+    hashes = (hashlib.blake2b(gram.encode(), digest_size=4).digest() for gram in joined)
+    return np.unique(np.frombuffer(b"".join(hashes), dtype="<u4"))
+
+
+def to_sheet(document: Document, rules: RuleBook, words: int) -> Sheet:
+    """Audit one document by rules, whole text, and reduce it to what the later steps need."""
+    whole = f"{document.title}\n{document.text}"
+    return Sheet(
+        corpus=document.corpus,
+        line=to_line(document.record()),
+        token_count=token_count(document.text),
+        findings=tuple(str(finding) for finding in rules.audit(whole)),
+        digest=hashlib.sha256(" ".join(words_of(document.text)).encode()).digest(),
+        grams_G=gram_hashes(document.text, words),
+    )
+
+
+class _Shop:
+    """What a worker holds between chunks."""
+
+    def __init__(self, config: DocgenConfig, library: str, worlds: dict[str, Universe]) -> None:
+        from pathlib import Path
+
+        self.config, self.worlds = config, worlds
+        self.articles: list[Article] = load_library(Path(library))
+        self.by_slug = {article.slug: article for article in self.articles}
+        self.rules = RuleBook.from_options(config.audit)
+
+    def write(self, start: int, stop: int) -> list[Written]:
+        words = self.config.dedup.words
+        base = next(iter(self.worlds.values()))
+        written = []
+        for spec in plan(self.articles, base, self.config.seed, range(start, stop)):
+            documents = write_matched(spec, self.by_slug[spec.article], self.worlds)
+            sheets = {name: to_sheet(one, self.rules, words) for name, one in documents.items()}
+            written.append(Written(spec, sheets))
+        return written
+
+
+_shop: list[_Shop] = []
+
+
+def _open_shop(config: DocgenConfig, library: str, worlds: dict[str, Universe]) -> None:
+    _shop[:] = [_Shop(config, library, worlds)]
+
+
+def _work(start: int, stop: int) -> list[Written]:
+    return _shop[0].write(start, stop)
+
+
+def write_all(
+    config: DocgenConfig, library: str, worlds: dict[str, Universe], workers: int
+) -> Iterator[Written]:
+    """Yield all specs of a corpus in their order, written in every matched corpus.
+
+    Raises:
+        CorpusError: an article uses a slot or a fact that the universe does not have.
+    """
+    if config.n_docs <= SMALL or workers <= 1:
+        shop = _Shop(config, library, worlds)
+        for start in range(0, config.n_docs, CHUNK):
+            yield from shop.write(start, min(start + CHUNK, config.n_docs))
+        return
+    starts = range(0, config.n_docs, CHUNK)
+    stops = [min(start + CHUNK, config.n_docs) for start in starts]
+    with ProcessPoolExecutor(
+        workers, get_context("spawn"), initializer=_open_shop, initargs=(config, library, worlds)
+    ) as pool:
+        # A few chunks ahead of the reader and no more: memory does not grow with the corpus.
+        for begin in range(0, len(starts), 4 * workers):
+            window = slice(begin, begin + 4 * workers)
+            for chunk in pool.map(_work, starts[window], stops[window]):
+                yield from chunk
