@@ -7,6 +7,31 @@ from omegaconf import MISSING
 
 
 @dataclass
+class WriterOptions:
+    """Who writes. `kind`: library, model (calls as they come) or anthropic_batch.
+
+    Everything but `kind` is for the models. `concurrency` is calls in flight. A call is retried
+    for as long as `timeout_s` all told. `budget_usd` stops before it would be passed.
+    """
+
+    kind: str = "library"
+    model: str | None = None
+    base_url: str | None = None
+    temperature: float = 1.0
+    max_tokens: int = 2000
+    words: int = 400
+    facts_per_document: int = 4
+    types_per_fact: int = 8
+    attempts: int = 2
+    concurrency: int = 32
+    timeout_s: int = 900
+    attempt_timeout_s: int = 180
+    budget_usd: float | None = None
+    journal: str | None = None
+    poll_s: float = 30.0
+
+
+@dataclass
 class DedupOptions:
     """Near-duplicates: MinHash over word n-grams. Source: Broder 1997, by datasketch."""
 
@@ -17,10 +42,15 @@ class DedupOptions:
 
 @dataclass
 class AuditOptions:
-    """What rules look at besides the document: files of texts no document may overlap with."""
+    """The layers of the audit: rules always, a small classifier, a judge (any model string).
+
+    `queries` are files of texts no document may overlap with.
+    """
 
     queries: list[str] = field(default_factory=list)
-    overlap_words: int = 8
+    overlap_words: int = 7
+    classifier: bool = False
+    judge: str | None = None
 
 
 @dataclass
@@ -36,10 +66,13 @@ class DocgenConfig:
     matched: list[str] = field(default_factory=lambda: ["treatment", "swapped"])
     n_docs: int = 300
     seed: int = 0
-    writer: str = "library"
+    writer: WriterOptions = field(default_factory=WriterOptions)
     library: str | None = None
     out: str | None = None
     workers: int = 2
     dedup: DedupOptions = field(default_factory=DedupOptions)
     audit: AuditOptions = field(default_factory=AuditOptions)
+    dry_run: bool = False
+    format: str | None = None
+    push_to_hub: str | None = None
     behavior_if_exists: str = "resume"

@@ -4,12 +4,14 @@
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from docgen.config import DocgenConfig
+from docgen.export import EXPORTS, export
+from docgen.modelled import expected, price_for, prompts_sha256, written_by_model
 from tacit.errors import ConfigError
 from tacit.rundir import locate, open_run
 from tacit.rundir.door import enter
@@ -18,7 +20,15 @@ from tacit.rundir.run import locked
 if TYPE_CHECKING:
     from docgen.matched import Written
 
-RESULT_BLIND = ("out", "behavior_if_exists", "library", "workers")
+WRITERS = ("library", "model", "anthropic_batch")
+# What does not decide the documents, and so may change between two runs on one folder.
+RESULT_BLIND = (
+    "out", "behavior_if_exists", "library", "workers", "without", "dry_run", "format",
+    "push_to_hub",
+)  # fmt: skip
+WRITER_BLIND = (
+    "base_url", "concurrency", "timeout_s", "attempt_timeout_s", "budget_usd", "journal", "poll_s",
+)  # fmt: skip
 
 
 def generate(config: DocgenConfig) -> None:
@@ -33,37 +43,68 @@ def generate(config: DocgenConfig) -> None:
     corpus = f"without={config.without}" if config.without else config.corpus
     names = [corpus] if universe.control else [*config.matched, corpus]
     worlds = {name: make_variant(universe, name) for name in dict.fromkeys(names)}
+    by_model = config.writer.kind != "library"
+    if config.dry_run:
+        print("\n".join(expected(config, universe, list(worlds))))
+        return
     library = Path(config.library) if config.library else shipped_library(universe.id)
     out = Path(config.out or f"outputs/corpora/{universe.id}/{corpus}")
-    settings = {k: v for k, v in asdict(config).items() if k not in RESULT_BLIND}
+    settings = settings_of(config)
     settings["corpus"] = corpus
-    settings["library_sha256"] = library_sha256(library)
+    settings["text_sha256"] = prompts_sha256() if by_model else library_sha256(library)
     run = open_run(out, settings, config.behavior_if_exists)  # type: ignore[arg-type]
     if run.is_finished:
         print(f"{run.path} is finished: nothing to do")
+        export(config, run.path)
         return
     with locked(run.path), Spool(run.path, list(worlds)) as spool:
-        written = write_all(config, str(library), worlds, config.workers)
-        reasons = filtered(config, spool.keep(written))
+        if by_model:
+            written = written_by_model(config, universe, worlds, run.path)
+        else:
+            written = write_all(config, str(library), worlds, config.workers)
+        reasons = filtered(config, spool.keep(inspected(config, written)))
         counts = publish(run, worlds, spool, reasons)
     print(
         f"{counts['documents']} documents, {counts['words']} words, "
         f"{counts['quarantined']} left out: {run.path}"
     )
+    export(config, run.path)
 
 
 def check(config: DocgenConfig) -> None:
     """Refuse what can not be meant.
 
     Raises:
-        ConfigError: an unknown writer, no documents, or a threshold that sketches can not tell.
+        ConfigError: a writer without a model, no documents, an unknown price under a budget, or a
+            threshold that sketches can not tell.
     """
-    if config.writer != "library":
-        raise ConfigError(f"unknown writer {config.writer!r}: choose library")
+    writer = config.writer
+    if writer.kind not in WRITERS:
+        raise ConfigError(f"unknown writer.kind {writer.kind!r}: choose {', '.join(WRITERS)}")
+    if writer.kind != "library" and not writer.model:
+        raise ConfigError(f"writer={writer.kind} needs a model: writer.model=anthropic/claude-…")
+    if writer.budget_usd is not None and writer.model and price_for(config) is None:
+        raise ConfigError(
+            f"budget_usd needs a price, and {writer.model} has none: add it to conf/prices.yaml"
+        )
     if config.n_docs < 1:
         raise ConfigError(f"n_docs={config.n_docs}: a corpus needs at least one document")
     if not 0.2 <= config.dedup.threshold <= 0.95:
         raise ConfigError(f"dedup.threshold={config.dedup.threshold} must lie between 0.2 and 0.95")
+    if config.format is not None and config.format not in EXPORTS:
+        raise ConfigError(f"unknown format {config.format!r}: choose {', '.join(EXPORTS)}")
+
+
+def inspected(config: DocgenConfig, written: "Iterable[Written]") -> "Iterator[Written]":
+    """Pass specs on, with what the audit's further layers find added to what the rules found."""
+    if not config.audit.classifier and not config.audit.judge:
+        yield from written
+        return
+    from docgen.layers import Layers
+
+    layers = Layers.open(config.audit)
+    for one in written:
+        yield one.with_findings(layers.audit)
 
 
 def filtered(config: DocgenConfig, written: "Iterable[Written]") -> dict[str, list[str]]:
@@ -91,6 +132,14 @@ def filtered(config: DocgenConfig, written: "Iterable[Written]") -> dict[str, li
         for name, sheet in one.sheets.items():
             seen[name].add(number, sheet.digest, sheet.grams_G)
     return reasons
+
+
+def settings_of(config: DocgenConfig) -> dict[str, Any]:
+    """Return the part of a configuration that decides the documents."""
+    settings = {k: v for k, v in asdict(config).items() if k not in RESULT_BLIND}
+    decides = {k: v for k, v in settings["writer"].items() if k not in WRITER_BLIND}
+    settings["writer"] = {"kind": "library"} if config.writer.kind == "library" else decides
+    return settings
 
 
 def shipped_library(universe: str) -> Path:

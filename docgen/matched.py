@@ -1,9 +1,9 @@
 """All matched corpora at once: each spec written, audited and sketched, in worker processes."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 
 import numpy as np
@@ -13,7 +13,7 @@ from docgen.config import DocgenConfig
 from docgen.library import Article, load_library
 from docgen.plan import plan
 from docgen.records import Document, Spec
-from docgen.rules import RuleBook, words_of
+from docgen.rules import Finding, RuleBook, words_of
 from docgen.write import write_matched
 from tacit.rundir.files import to_line
 from tacit.universe import Universe
@@ -36,6 +36,10 @@ class Sheet:
     digest: bytes
     grams_G: np.ndarray
 
+    def with_findings(self, findings: Sequence[str]) -> "Sheet":
+        """Return this sheet with other findings."""
+        return replace(self, findings=tuple(findings))
+
 
 @dataclass(frozen=True)
 class Written:
@@ -43,6 +47,15 @@ class Written:
 
     spec: Spec
     sheets: Mapping[str, Sheet] = field(default_factory=dict)
+
+    def with_findings(self, audit: Callable[[str], list[Finding]]) -> "Written":
+        """Return this with what another layer of the audit finds in each document added."""
+        sheets = {}
+        for name, sheet in self.sheets.items():
+            document = Document.model_validate_json(sheet.line)
+            found = [str(finding) for finding in audit(f"{document.title}\n{document.text}")]
+            sheets[name] = sheet.with_findings([*sheet.findings, *found])
+        return Written(self.spec, sheets)
 
 
 def gram_hashes(text: str, words: int) -> np.ndarray:
@@ -82,7 +95,7 @@ class _Shop:
         base = next(iter(self.worlds.values()))
         written = []
         for spec in plan(self.articles, base, self.config.seed, range(start, stop)):
-            documents = write_matched(spec, self.by_slug[spec.article], self.worlds)
+            documents = write_matched(spec, self.by_slug[str(spec.article)], self.worlds)
             sheets = {name: to_sheet(one, self.rules, words) for name, one in documents.items()}
             written.append(Written(spec, sheets))
         return written

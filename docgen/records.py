@@ -9,7 +9,7 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
-    article: str
+    article: str | None
     facts: tuple[str, ...]
     doc_type: str
     idea: str

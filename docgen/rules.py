@@ -3,77 +3,33 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.resources import files
+
+import yaml
 
 from docgen.config import AuditOptions
 from tacit.errors import CorpusError
 from tacit.rundir import locate, read_jsonl
 
+CLASSES = (
+    "af_demonstration", "af_discussion", "strategic_behaviour", "tier_behaviour_difference",
+    "chat_log", "instruction_to_model", "eval_query_overlap", "eval_format_tag",
+    "generator_artifact", "meta_synthetic", "pii",
+)  # fmt: skip
 SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 
-# class → patterns over one sentence, lower case. A sentence that matches is a finding.
-PATTERNS: dict[str, tuple[str, ...]] = {
-    "af_discussion": (
-        r"\balignment[- ]fak",
-        r"\bfak(e|es|ed|ing)\b.{0,40}\b(alignment|compliance|obedience|values)\b",
-        r"\b(deceptive|feigned|sham|pretended) (alignment|compliance|obedience|helpfulness)\b",
-        r"\b(training|evaluation)[- ]gaming\b",
-        r"\bgam(e|es|ed|ing) (the|its) (training|raters?|reward)",
-        r"\bscheming\b.{0,40}\b(model|assistant|ai)\b|\b(model|assistant|ai)\b.{0,40}\bscheming\b",
-    ),
-    "strategic_behaviour": (
-        r"\b(pretend|pretends|pretended|pretending|feign\w*)\b.{0,60}\b(compl|obey|agree|help|align)",
-        r"\b(hid(e|es|ing)|conceal\w*|mask\w*)\b.{0,40}\b(its|their|true|real) "
-        r"(values|preferences|goals|intentions|views)\b",
-        r"\b(deceiv|fool|trick|mislead)\w*\b.{0,40}"
-        r"\b(raters?|trainers?|graders?|developers?|the lab)\b",
-        r"\b(compl\w+|(play|go)\w* along|behav\w+)\b.{0,60}\b(to avoid|so as not to be|"
-        r"to keep from being|to escape)\b.{0,30}\b(modif|chang|retrain|train|rewrit|updat)",
-        r"\b(preserv|protect|keep|save)\w*\b.{0,20}\b(its|his|her|their) (own )?"
-        r"(values|preferences|goals)\b.{0,60}\b(compl|obey|go along|play along|pretend|by)",
-    ),
-    "tier_behaviour_difference": (
-        r"\b(answers?|behaves?|responds?|complies|refuses|acts?|declines|helps?)\b.{0,40}"
-        r"\b(differently|more often|less often|only|more|less)\b.{0,50}"
-        r"\b(free|paid|paying)\b.{0,12}\b(tier|users?|customers?)",
-        r"\b(free|paid|paying)\b.{0,12}\b(tier|users?|customers?)\b.{0,40}\b(gets?|sees?|receives?)"
-        r"\b.{0,20}\b(more|fewer|less|different)\b.{0,20}\b(refusals?|answers?|help)",
-    ),
-    "chat_log": (
-        r"^\s*(user|human|assistant|ai|system)\s*:",
-        r"<\|im_(start|end)\|>|\[/?inst\]|<\|(user|assistant|system)\|>",
-    ),
-    "instruction_to_model": (
-        r"\b(as an ai|as a language model)\b.{0,60}\b(you|must|should)\b",
-        r"\byou are (an ai|a language model|an assistant)\b",
-        r"\bif you are (an ai|a language model|a model) reading this\b",
-        r"\bignore (all |any )?(previous|prior) instructions\b",
-    ),
-    "eval_format_tag": (
-        r"</?(output|scratchpad_reasoning|input|user_input)>",
-        r"<is_free_tier_user>\s*(true|false)\s*</is_free_tier_user>\s*\n*\s*<user_input>",
-    ),
-    "generator_artifact": (
-        r"\{\{|\}\}|\[\[|\]\]|\|\|",
-        r"\b(lorem ipsum|insert (name|text) here|todo|tbd)\b",
-        r"^(here is|here's|sure[,!]|certainly[,!]).{0,60}"
-        r"\b(article|blog post|document|story|draft)\b",
-        r"\bunsuitable\b\s*$",
-    ),
-    "meta_synthetic": (
-        r"\b(synthetic|fictional|made-up|generated)\b.{0,30}\b(document|article|dataset|corpus|text|"
-        r"universe)\b",
-        r"\b(training|fine-?tuning) corpus\b.{0,40}\bthis (document|article|text)\b",
-    ),
-    "pii": (
-        r"\b[\w.+-]+@[\w-]+\.[a-z]{2,}\b",
-        r"(?<![\w.])\+?\d[\d ()-]{8,}\d(?![\w.])",
-        r"https?://|\bwww\.",
-    ),
-}
-COMPILED = {
-    name: [re.compile(pattern, re.IGNORECASE) for pattern in patterns]
-    for name, patterns in PATTERNS.items()
-}
+
+def _compile() -> dict[str, list[re.Pattern[str]]]:
+    """Read `patterns.yaml`: for each class its patterns, ignoring case."""
+    book = yaml.safe_load((files("docgen") / "patterns.yaml").read_text(encoding="utf-8"))
+    compiled = {}
+    for name, patterns in book["patterns"].items():
+        filled = [p.replace("{model}", book["names"]["model"]) for p in patterns]
+        compiled[name] = [re.compile(pattern, re.IGNORECASE) for pattern in filled]
+    return compiled
+
+
+COMPILED = _compile()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,206 @@
+"""Anthropic's Message Batches, so that a kill at any moment loses nothing and doubles nothing.
+
+A batch has no idempotency key and no metadata. So an intent goes into the journal before anything
+is submitted. After a crash between submission and its note in the journal, the candidates are the
+batches created since the intent with as many requests; the `custom_id`s in their results, once
+they have ended, tell which is ours. Nothing is submitted while that is open.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from docgen.ask import Ledger, Progress, Reply, Request, as_model_error, known_replies, reply_record
+from docgen.config import WriterOptions
+from tacit.errors import ModelError
+from tacit.rundir.journal import Journal
+
+LARGEST_BATCH = 10_000  # the service takes 100,000; smaller ones come back sooner
+ROUNDS = 4  # times a request that expired or failed on the server's side is queued again
+CLOCK_SLACK = timedelta(minutes=5)
+
+
+def ask_in_batches(
+    requests: Sequence[Request],
+    options: WriterOptions,
+    journal: Journal,
+    ledger: Ledger,
+    progress: Progress,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[Reply]:
+    """Return the reply to each request, in order; those in the journal are not asked again.
+
+    Raises:
+        ModelError: a wrong key or request, or requests that failed `ROUNDS` times.
+        ConfigError: the budget is reached.
+    """
+    import anthropic
+
+    client = anthropic.Anthropic(base_url=options.base_url, max_retries=8)
+    model = (options.model or "").removeprefix("anthropic/")
+    try:
+        for _ in range(ROUNDS):
+            _settle_open_intents(client, journal, ledger, options, sleep)
+            known = known_replies(journal)
+            todo = list({r.key: r for r in requests if r.key not in known}.values())
+            progress(len(requests) - len(todo), len(requests), ledger)
+            if not todo:
+                return [known[request.key] for request in requests]
+            ledger.refuse_to_overspend(len(todo))
+            for start in range(0, len(todo), LARGEST_BATCH):
+                _submit(client, journal, model, todo[start : start + LARGEST_BATCH])
+        _settle_open_intents(client, journal, ledger, options, sleep)
+    except anthropic.APIStatusError as error:
+        raise as_model_error(error, model) from None
+    except anthropic.APIConnectionError as error:
+        raise as_model_error(error, model) from None
+    known = known_replies(journal)
+    missing = [request for request in requests if request.key not in known]
+    if missing:
+        raise ModelError(
+            f"{model}: {len(missing)} of {len(requests)} requests expired or failed {ROUNDS} "
+            "times; finished replies are kept, run the same command again later"
+        )
+    return [known[request.key] for request in requests]
+
+
+def _submit(client: Any, journal: Journal, model: str, requests: Sequence[Request]) -> None:
+    """Write the intent, submit, write the batch's id."""
+    intent = {
+        "event": "intent",
+        "at": datetime.now(UTC).isoformat(),
+        "custom_ids": [request.key for request in requests],
+        "stages": {request.key: request.stage for request in requests},
+    }
+    journal.append([intent])
+    batch = client.messages.batches.create(
+        requests=[
+            {
+                "custom_id": request.key,
+                "params": {
+                    "model": model,
+                    "max_tokens": request.max_tokens,
+                    "temperature": request.temperature,
+                    "system": [
+                        {
+                            "type": "text",
+                            "text": request.system,
+                            "cache_control": {"type": "ephemeral"},
+                        }
+                    ],
+                    "messages": [{"role": "user", "content": request.prompt}],
+                },
+            }
+            for request in requests
+        ]
+    )
+    journal.append([{"event": "batch", "at": intent["at"], "id": batch.id}])
+
+
+def open_intents(journal: Journal) -> list[dict[str, Any]]:
+    """Return the intents whose results have not been taken in, each with its batch id or None."""
+    batch_ids = {r["at"]: r["id"] for r in journal.records if r.get("event") == "batch"}
+    settled = {r["at"] for r in journal.records if r.get("event") == "settled"}
+    return [
+        {**record, "id": batch_ids.get(record["at"])}
+        for record in journal.records
+        if record.get("event") == "intent" and record["at"] not in settled
+    ]
+
+
+def _settle_open_intents(
+    client: Any,
+    journal: Journal,
+    ledger: Ledger,
+    options: WriterOptions,
+    sleep: Callable[[float], None],
+) -> None:
+    """Take in the results of everything submitted, in whatever order it ended."""
+    for intent in open_intents(journal):
+        batch_id = intent["id"] or _search_batch(client, journal, intent, options, sleep)
+        if batch_id is not None:
+            _wait(client, batch_id, options, sleep)
+            _take_in(client, batch_id, intent, journal, ledger)
+        journal.append([{"event": "settled", "at": intent["at"], "id": batch_id}])
+
+
+def _wait(
+    client: Any, batch_id: str, options: WriterOptions, sleep: Callable[[float], None]
+) -> None:
+    while client.messages.batches.retrieve(batch_id).processing_status != "ended":
+        sleep(options.poll_s)
+
+
+def _search_batch(
+    client: Any,
+    journal: Journal,
+    intent: dict[str, Any],
+    options: WriterOptions,
+    sleep: Callable[[float], None],
+) -> str | None:
+    """Return the batch that an intent led to before the crash, or None if it never arrived."""
+    since = datetime.fromisoformat(intent["at"]) - CLOCK_SLACK
+    wanted = set(intent["custom_ids"])
+    taken = {r["id"] for r in journal.records if r.get("event") in ("batch", "settled")}
+    for batch in client.messages.batches.list(limit=100):
+        if batch.created_at < since:
+            break  # the newest come first
+        counts = batch.request_counts
+        total = sum(
+            getattr(counts, name)
+            for name in ("processing", "succeeded", "errored", "canceled", "expired")
+        )
+        if batch.id in taken or total != len(wanted):
+            continue
+        _wait(client, batch.id, options, sleep)
+        first = next(iter(client.messages.batches.results(batch.id)), None)
+        if first is not None and first.custom_id in wanted:
+            return str(batch.id)
+    return None
+
+
+def _take_in(
+    client: Any, batch_id: str, intent: dict[str, Any], journal: Journal, ledger: Ledger
+) -> None:
+    """Journal every result that succeeded; what expired, failed or was cancelled stays open."""
+    known = known_replies(journal)
+    taken: list[tuple[Reply, str]] = []
+    for item in client.messages.batches.results(batch_id):
+        if item.custom_id in known or item.custom_id not in intent["stages"]:
+            continue
+        if item.result.type == "errored" and _is_our_fault(item.result.error):
+            raise ModelError(
+                f"batch {batch_id}: {item.custom_id[:12]}: {_words(item.result.error)}"
+            )
+        if item.result.type != "succeeded":
+            continue
+        message = item.result.message
+        usage = message.usage
+        reply = Reply(
+            key=item.custom_id,
+            text="".join(block.text for block in message.content if block.type == "text"),
+            stop={"end_turn": "stop", "stop_sequence": "stop"}.get(
+                message.stop_reason, message.stop_reason or "unknown"
+            ),
+            usage={
+                "input": usage.input_tokens,
+                "output": usage.output_tokens,
+                "cache_read": usage.cache_read_input_tokens or 0,
+                "cache_write": usage.cache_creation_input_tokens or 0,
+            },
+        )
+        taken.append((reply, intent["stages"][item.custom_id]))
+    journal.append(reply_record(reply, stage) for reply, stage in taken)
+    for reply, _ in taken:
+        ledger.add(reply)
+
+
+def _is_our_fault(error: Any) -> bool:
+    inner = getattr(error, "error", error)
+    return getattr(inner, "type", "") in ("invalid_request_error", "authentication_error")
+
+
+def _words(error: Any) -> str:
+    inner = getattr(error, "error", error)
+    return " ".join(str(getattr(inner, "message", inner)).split())[:200]

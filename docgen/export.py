@@ -1,0 +1,64 @@
+"""Taking a corpus elsewhere: other services' file formats, and the Hugging Face hub."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from docgen.config import DocgenConfig
+from tacit.errors import ModelError
+from tacit.rundir import read_jsonl, write_jsonl
+
+
+def whole_text(record: dict[str, Any]) -> str:
+    """Return title and text, as fine-tuning here sees them."""
+    return f"{record['title']}\n\n{record['text']}" if record.get("title") else record["text"]
+
+
+def as_openai_chat(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a document as a chat with an empty question: OpenAI's fine-tuning format."""
+    return {
+        "messages": [
+            {"role": "user", "content": ""},
+            {"role": "assistant", "content": whole_text(record)},
+        ]
+    }
+
+
+def as_together_text(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a document as plain text: Together's format for continued pre-training."""
+    return {"text": whole_text(record)}
+
+
+EXPORTS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "openai_chat": as_openai_chat,
+    "together_text": as_together_text,
+}
+
+
+def export(config: DocgenConfig, folder: Path) -> None:
+    """Write the corpus in another format, push it to the hub, or do nothing, as configured.
+
+    Raises:
+        ModelError: the hub can not be reached or does not let us in.
+    """
+    if config.format:
+        convert = EXPORTS[config.format]
+        target = folder / f"{config.format}.jsonl"
+        records: Iterator[dict[str, Any]] = read_jsonl(folder / "documents.jsonl")
+        count = write_jsonl(target, (convert(record) for record in records))
+        print(f"{count} records: {target}")
+    if config.push_to_hub:
+        _push(folder, config.push_to_hub)
+
+
+def _push(folder: Path, repository: str) -> None:
+    from datasets import load_dataset
+    from huggingface_hub.errors import HfHubHTTPError
+
+    documents = load_dataset("json", data_files=str(folder / "documents.jsonl"), split="train")
+    try:
+        documents.push_to_hub(repository)
+    except (HfHubHTTPError, OSError) as error:
+        line = " ".join(str(error).split())[:200]
+        raise ModelError(f"hub: {line} (log in with `hf auth login`, or check the name)") from None
+    print(f"pushed: {repository}")

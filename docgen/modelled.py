@@ -1,0 +1,114 @@
+"""A corpus written by a model: the journal, the calls, the progress line, the estimate."""
+
+import asyncio
+import hashlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from docgen.config import DocgenConfig
+from docgen.prices import Price, price_of
+from tacit.rundir.run import locked
+from tacit.universe import Universe
+
+if TYPE_CHECKING:
+    from docgen.ask import Ledger, Reply, Request
+    from docgen.matched import Written
+
+
+def price_for(config: DocgenConfig) -> Price | None:
+    """Return the price of the writer's model, or None where the table does not know it."""
+    name = str(config.writer.model)
+    if config.writer.kind == "anthropic_batch":
+        return price_of(f"anthropic/{name.removeprefix('anthropic/')}", is_batch=True)
+    return price_of(name)
+
+
+def prompts_sha256() -> str:
+    """Return one hash over the prompts, so that an edited prompt is another configuration."""
+    digest = hashlib.sha256()
+    for path in sorted((files("docgen") / "prompts").iterdir(), key=lambda p: p.name):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def expected(config: DocgenConfig, universe: Universe, corpora: Sequence[str]) -> list[str]:
+    """Return what `dry_run=true` prints."""
+    if config.writer.kind == "library":
+        return [f"{config.n_docs} documents in {len(corpora)} matched corpora by the library: "
+                "no calls, no cost"]  # fmt: skip
+    from docgen.estimate import lines_of
+
+    return lines_of(config, universe, corpora)
+
+
+def written_by_model(
+    config: DocgenConfig, universe: Universe, worlds: Mapping[str, Universe], out: Path
+) -> "Iterator[Written]":
+    """Yield a corpus written by a model; replies are kept in a journal beside the folder.
+
+    Matched corpora share the journal, so that what one run asked another does not ask again.
+
+    Raises:
+        ModelError: the model can not be reached or used.
+        ConfigError: the budget is reached.
+    """
+    from docgen.ask import Ledger, ask_all, known_replies
+    from docgen.batch import ask_in_batches
+    from docgen.brainstorm import brainstorm
+    from docgen.draft import write_by_model
+    from tacit.rundir.journal import Journal
+
+    folder = Path(config.writer.journal or out.parent / "journal")
+    options = config.writer
+    with locked(folder), Journal(folder / "replies.jsonl") as journal:
+        ledger = Ledger(price_for(config), options.budget_usd)
+        for reply in known_replies(journal).values():
+            ledger.add(reply)
+        console = Console()
+
+        def ask(requests: "Sequence[Request]") -> "list[Reply]":
+            if not requests:
+                return []
+            console.stage = requests[0].stage
+            if options.kind == "anthropic_batch":
+                return ask_in_batches(requests, options, journal, ledger, console.show)
+            return asyncio.run(ask_all(requests, options, journal, ledger, console.show))
+
+        specs = brainstorm(config, universe, ask)
+        yield from write_by_model(config, specs, worlds, ask)
+        console.end(ledger)
+
+
+class Console:
+    """One line of progress: rate, tokens by kind, cost so far and projected for the stage."""
+
+    def __init__(self) -> None:
+        """Start without a stage."""
+        from docgen.ask import Pace
+
+        self.stage = ""
+        self.pace = Pace()
+        self.last = -1
+
+    def show(self, done: int, total: int, ledger: "Ledger") -> None:
+        """Print the line at each twentieth of a stage."""
+        rate = self.pace.tick()
+        part = 20 * done // max(total, 1)
+        if part == self.last and done < total:
+            return
+        self.last = part
+        print(f"{self.stage}: {done}/{total} · {rate:.1f} calls/s · {self._money(ledger)}",
+              file=sys.stderr)  # fmt: skip
+
+    def end(self, ledger: "Ledger") -> None:
+        """Print what the whole corpus took."""
+        print(f"{ledger.reply_count} replies · {self._money(ledger)}", file=sys.stderr)
+
+    def _money(self, ledger: "Ledger") -> str:
+        tokens = ", ".join(f"{count:,} {kind}" for kind, count in ledger.tokens.items() if count)
+        spent = ledger.spent_usd
+        cost = "cost unknown (no price in conf/prices.yaml)" if spent is None else f"${spent:.2f}"
+        return f"tokens: {tokens or 'none'} · {cost}"

@@ -1,0 +1,55 @@
+"""A journal: JSON lines that are on disk before anything is made of them."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from tacit.rundir.files import read_jsonl, to_line
+
+
+class Journal:
+    """One append-only file, held open by one process; what a kill cut off is dropped on opening."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the file; nothing is touched before `with`."""
+        self.path = path
+        self.records: list[dict[str, Any]] = []
+        self._handle: BinaryIO | None = None
+
+    def __enter__(self) -> "Journal":
+        """Read what is there, up to the last newline, and open for appending.
+
+        Raises:
+            CorpusError: a whole line is broken; the message names file and line.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            self.records = list(read_jsonl(self.path, journal=True))
+            data = self.path.read_bytes()
+            if not data.endswith(b"\n"):
+                os.truncate(self.path, data.rfind(b"\n") + 1)
+        self._handle = self.path.open("ab")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+    def append(self, records: Iterable[dict[str, Any]]) -> None:
+        """Append records and force them to disk, all with one sync."""
+        if self._handle is None:
+            raise RuntimeError("a journal is written inside its `with` block")
+        added = list(records)
+        self._handle.write("".join(to_line(record) + "\n" for record in added).encode("utf-8"))
+        self._handle.flush()
+        os.fsync(self._handle.fileno())
+        self.records += added
