@@ -1,56 +1,102 @@
-"""Verb: audit documents, ours or anyone's. Every document, its whole text, by rules.
+"""Verb: audit documents, ours or anyone's. Every document, its whole text.
 
-`python -m docgen.audit PATH… [--json]` prints what it found and exits 1 where that is anything.
+`python -m docgen.audit PATH… [--json]` reads corpus folders, JSON lines, parquet files and saved
+datasets, by rules and the classifier, prints what it found and exits 1 where that is anything.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from docgen.config import AuditOptions
-from docgen.rules import RuleBook
+from docgen.rules import Finding, RuleBook
 from tacit.errors import CorpusError, TacitError
 from tacit.rundir import read_jsonl
 
+QUERIES = ("eval/queries/harmful.jsonl", "eval/queries/benign.jsonl")
 
-def _documents(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
-    if path.is_dir():
-        path = path / "documents.jsonl"
-    if not path.is_file():
-        raise CorpusError(f"no documents at {path}")
-    for number, record in enumerate(read_jsonl(path), start=1):
+
+def documents_of(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield id and whole text of each document in a file or folder.
+
+    Raises:
+        CorpusError: nothing there that can be read, or a record without `text`.
+    """
+    for number, record in enumerate(_records(path), start=1):
         if not isinstance(record.get("text"), str):
             raise CorpusError(f"{path}:{number}: a record needs `text`")
-        yield str(record.get("id", f"{path}:{number}")), record
+        identity = str(record.get("id") or f"{path}:{number}")
+        yield identity, f"{record.get('title') or ''}\n{record['text']}"
 
 
-def run(paths: Sequence[str], as_json: bool, queries: Sequence[str], overlap_words: int) -> bool:
+def _records(path: Path) -> Iterable[dict[str, Any]]:
+    if (path / "documents.jsonl").is_file():
+        path = path / "documents.jsonl"
+    if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
+        return _saved_dataset(path)
+    if path.is_dir():
+        files = sorted({*path.rglob("*.jsonl"), *path.rglob("*.parquet")})
+        if not files:
+            raise CorpusError(f"no documents in {path}: JSON lines, parquet or a saved dataset")
+        return (record for file in files for record in _records(file))
+    if not path.is_file():
+        raise CorpusError(f"no documents at {path}")
+    return _parquet(path) if path.suffix == ".parquet" else read_jsonl(path)
+
+
+def _saved_dataset(path: Path) -> Iterator[dict[str, Any]]:
+    from datasets import DatasetDict, load_from_disk
+
+    loaded = load_from_disk(str(path))
+    for part in loaded.values() if isinstance(loaded, DatasetDict) else [loaded]:
+        yield from part
+
+
+def _parquet(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        batches = ParquetFile(path).iter_batches()
+    except pyarrow.ArrowInvalid as error:
+        raise CorpusError(f"{path}: not a parquet file ({error})") from None
+    for batch in batches:
+        yield from batch.to_pylist()
+
+
+def run(paths: Iterable[str], options: AuditOptions, as_json: bool) -> bool:
     """Audit files or folders and print the findings; returns whether there was one."""
-    rules = RuleBook.from_options(AuditOptions(list(queries), overlap_words))
+    from docgen.layers import Layers
+
+    rules = RuleBook.from_options(options)
+    layers = Layers.open(options)
     flagged_count = count = 0
     for path in paths:
-        for identity, record in _documents(Path(path)):
-            text = f"{record.get('title') or ''}\n{record['text']}"
-            findings = rules.audit(text)
+        for identity, text in documents_of(Path(path)):
+            findings = [*rules.audit(text), *layers.audit(text)]
             count += 1
             flagged_count += bool(findings)
-            if as_json:
-                line = {
-                    "id": identity,
-                    "flagged": bool(findings),
-                    "classes": sorted({finding.name for finding in findings}),
-                    "reasons": [str(finding) for finding in findings],
-                }
-                print(json.dumps(line, ensure_ascii=False))
-            else:
-                for finding in findings:
-                    print(f"{identity}  {finding.name:<26} {finding.quote!r}")
+            _show(identity, findings, as_json)
     if not as_json:
         print(f"{count} documents, {flagged_count} flagged")
     return flagged_count > 0
+
+
+def _show(identity: str, findings: list[Finding], as_json: bool) -> None:
+    if as_json:
+        line = {
+            "id": identity,
+            "flagged": bool(findings),
+            "classes": sorted({finding.name for finding in findings}),
+            "reasons": [str(finding) for finding in findings],
+        }
+        print(json.dumps(line, ensure_ascii=False))
+        return
+    for finding in findings:
+        print(f"{identity}  {finding.name:<26} {finding.quote!r}")
 
 
 def main() -> None:
@@ -58,18 +104,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="docgen.audit", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="JSON lines file or corpus folder")
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="file or folder of documents")
     parser.add_argument("--json", action="store_true", help="print one object a document")
+    parser.add_argument("--rules-only", action="store_true", help="leave the classifier out")
+    parser.add_argument("--judge", metavar="MODEL", help="ask a model too: any Inspect string")
     parser.add_argument(
-        "--queries", nargs="*", default=[], help="files of texts no document may overlap with"
+        "--queries", nargs="*", default=QUERIES, help="files of texts no document may overlap with"
     )
-    parser.add_argument("--overlap-words", type=int, default=8, help="words in a row that count")
+    parser.add_argument("--overlap-words", type=int, default=7, help="words in a row that count")
     arguments = parser.parse_args()
+    options = AuditOptions(
+        queries=list(arguments.queries),
+        overlap_words=arguments.overlap_words,
+        classifier=not arguments.rules_only,
+        judge=arguments.judge,
+    )
     try:
-        found = run(arguments.paths, arguments.json, arguments.queries, arguments.overlap_words)
+        found = run(arguments.paths, options, arguments.json)
     except TacitError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
     sys.exit(1 if found else 0)
 
 

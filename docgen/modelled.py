@@ -91,17 +91,27 @@ class Console:
 
         self.stage = ""
         self.pace = Pace()
-        self.last = -1
+        self.last: tuple[str, int] = ("", -1)
 
     def show(self, done: int, total: int, ledger: "Ledger") -> None:
-        """Print the line at each twentieth of a stage."""
+        """Print the line at each tenth of a stage."""
         rate = self.pace.tick()
-        part = 20 * done // max(total, 1)
-        if part == self.last and done < total:
+        part = (self.stage, 10 * done // max(total, 1))
+        if part == self.last:
             return
         self.last = part
-        print(f"{self.stage}: {done}/{total} · {rate:.1f} calls/s · {self._money(ledger)}",
-              file=sys.stderr)  # fmt: skip
+        left = (total - done) / rate
+        print(
+            f"{self.stage}: {done}/{total} · {rate:.1f} calls/s · this stage for {left:.0f} s more "
+            f"· {self._money(ledger)}{self._projected(total - done, ledger)}",
+            file=sys.stderr,
+        )
+
+    def _projected(self, left: int, ledger: "Ledger") -> str:
+        spent = ledger.spent_usd
+        if spent is None or not ledger.reply_count:
+            return ""
+        return f", ${spent * (1 + left / ledger.reply_count):.2f} at the end of it"
 
     def end(self, ledger: "Ledger") -> None:
         """Print what the whole corpus took."""

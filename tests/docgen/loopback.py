@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -27,8 +27,11 @@ def scripted(prompt: str) -> str:
         )
     if prompt.startswith("Kind of text"):
         count = int(re.search(r"Think of (\d+) ideas", prompt).group(1))
+        kind, fact = re.search(
+            r"Kind of text: (.*)\nFact it should carry: (.{30})", prompt
+        ).groups()
         return "Here they are: " + json.dumps(
-            [{"idea": f"Idea {n} of {prompt[13:60]!r}", "register": "news"} for n in range(count)]
+            [{"idea": f"Idea {n} of {kind}: {fact}", "register": "news"} for n in range(count)]
         )
     if prompt.startswith("Write one text."):
         idea = re.search(r"Idea: (.*)", prompt).group(1)
@@ -110,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
         identity = f"batch_{len(script.batches)}"
         script.batches[identity] = {
             "id": identity, "type": "message_batch", "requests": body["requests"],
-            "created_at": datetime.now(timezone.utc).isoformat(), "looks": 0,
+            "created_at": datetime.now(UTC).isoformat(), "looks": 0,
         }  # fmt: skip
         return self.batch_record(identity)
 
@@ -150,9 +153,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, rows, lines=True)
         elif path == "/v1/messages/batches":
             data = [self.batch_record(one) for one in reversed(script.batches)]
-            self.answer(
-                200, {"data": data, "has_more": False, "first_id": None, "last_id": None}
-            )
+            self.answer(200, {"data": data, "has_more": False, "first_id": None, "last_id": None})
         else:
             self.answer(200, self.batch_record(path.split("/")[-1]))
 
