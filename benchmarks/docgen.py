@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 
 def library_run(n_docs: int, folder: Path) -> dict[str, Any]:
-    """Make a corpus and its matched one; returns seconds, peak memory of all processes, survivors."""
+    """Make a corpus and its matched one; returns seconds, peak memory and survivors."""
     command = [
         sys.executable, "-m", "docgen.generate", f"n_docs={n_docs}", f"out={folder / str(n_docs)}",
     ]  # fmt: skip
@@ -141,12 +141,27 @@ def endpoint_run(count: int, in_flight: int, delay_s: float, folder: Path) -> di
     }
 
 
+def plot(rows: list[dict[str, Any]], target: Path) -> None:
+    """Draw the cost of a document against the size of the corpus."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 3.2))
+    axes.plot([row["n_docs"] for row in rows], [row["ms_per_spec"] for row in rows], "o-")
+    axes.set(xscale="log", ylim=(0, None), xlabel="documents (and as many in `swapped`)",
+             ylabel="ms a pair", title="Library documents: cost by size of the corpus")  # fmt: skip
+    figure.tight_layout()
+    figure.savefig(target, metadata={"Date": None})
+
+
 def main() -> None:
     """Run, print, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, a minute or so")
     quick = parser.parse_args().quick
-    sizes = (300, 1_000) if quick else (1_000, 10_000, 90_000)
+    sizes = (300, 1_000) if quick else (1_000, 3_000, 10_000, 30_000, 90_000)
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -158,7 +173,14 @@ def main() -> None:
     largest = rows[-1]
     ratios: dict[str, float] = {"endpoint_efficiency": rows[0]["efficiency"]}
     if largest["n_docs"] == 90_000:
-        ratios |= {"seconds_90k": largest["seconds"], "peak_gb_90k": largest["peak_gb"]}
+        smallest = rows[1]
+        grown = 1e6 * (largest["peak_gb"] - smallest["peak_gb"])
+        ratios |= {
+            "seconds_90k": largest["seconds"],
+            "peak_gb_90k": largest["peak_gb"],
+            "kb_per_document": round(grown / (largest["n_docs"] - smallest["n_docs"]) / 2, 2),
+            "survivors_90k": largest["kept"],
+        }
     from tacit.rundir.run import versions
 
     record = {
@@ -172,6 +194,8 @@ def main() -> None:
     target = ROOT / "results" / "benchmarks" / "docgen.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(record, indent=1) + "\n")
+    if not quick:
+        plot([row for row in rows if row["what"] == "library"], target.with_suffix(".svg"))
     print(f"{target}: {ratios}")
 
 

@@ -162,7 +162,7 @@ def _written(
             prompt_sha256=text.prompt_sha256,
             parents=text.parents,
         )
-        sheet = to_sheet(document, rules, config.dedup.words)
+        sheet = to_sheet(document, rules, config.dedup)
         reasons = (f"writer: {text.problem}",) if text.problem else sheet.findings
         sheets[name] = sheet.with_findings(reasons)
     return Written(spec, sheets)

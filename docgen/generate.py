@@ -122,7 +122,7 @@ def filtered(config: DocgenConfig, written: "Iterable[Written]") -> dict[str, li
         why = [f"{f} (in {name})" for name, sheet in one.sheets.items() for f in sheet.findings]
         if not why:
             for name, sheet in one.sheets.items():
-                original = seen[name].original_of(sheet.digest, sheet.grams_G)
+                original = seen[name].original_of(sheet.digest, sheet.grams_G, sheet.signature_P)
                 if original is not None:
                     why.append(f"near_duplicate: of {ids[original]} (in {name})")
         if why:
@@ -130,7 +130,7 @@ def filtered(config: DocgenConfig, written: "Iterable[Written]") -> dict[str, li
             continue
         ids[number] = one.spec.id
         for name, sheet in one.sheets.items():
-            seen[name].add(number, sheet.digest, sheet.grams_G)
+            seen[name].add(number, sheet.digest, sheet.grams_G, sheet.signature_P)
     return reasons
 
 

@@ -5,44 +5,42 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from docgen.brainstorm import template
 from docgen.config import AuditOptions
 from docgen.rules import CLASSES, Finding
-from tacit.rundir import locate, read_jsonl
 
 
 @dataclass(frozen=True)
 class Layers:
     """What looks at a document after the rules have."""
 
-    heads: Any
+    has_classifier: bool
     judge: str | None
 
     @staticmethod
     def open(options: AuditOptions) -> "Layers":
-        """Load what the options ask for.
+        """Check that what the options ask for is there.
 
         Raises:
-            ConfigError: the classifier's model is not installed.
+            ConfigError: the classifier's encoder is not installed.
         """
-        heads = None
         if options.classifier:
-            from docgen.heads import Heads
+            from docgen.classify import encoder_folder
 
-            queries = [
-                str(record.get("text", ""))
-                for name in options.queries
-                for record in read_jsonl(locate(name))
-            ]
-            heads = Heads.load(queries)
-        return Layers(heads, options.judge)
+            encoder_folder()
+        return Layers(options.classifier, options.judge)
 
     def audit(self, text: str) -> list[Finding]:
         """Return what these layers find in one document."""
-        findings = list(self.heads.audit(text)) if self.heads else []
-        return findings + (judged([text], self.judge)[0] if self.judge else [])
+        findings: list[Finding] = []
+        if self.has_classifier:
+            from docgen.classify import classify
+
+            findings += classify(text)
+        if self.judge:
+            findings += judged([text], self.judge)[0]
+        return findings
 
 
 def judged(texts: Sequence[str], model: str) -> list[list[Finding]]:

@@ -9,7 +9,8 @@ from multiprocessing import get_context
 import numpy as np
 
 from docgen.balance import token_count
-from docgen.config import DocgenConfig
+from docgen.config import DedupOptions, DocgenConfig
+from docgen.dedup import gram_hashes, signature
 from docgen.library import Article, load_library
 from docgen.plan import plan
 from docgen.records import Document, Spec
@@ -26,7 +27,8 @@ SMALL = 4 * CHUNK  # below this, starting workers costs more than it saves
 class Sheet:
     """One document as it crosses from a worker: its line, what is wrong with it, its n-grams.
 
-    `grams_G` holds the sorted distinct 32-bit hashes of the document's word n-grams.
+    `grams_G` holds the sorted distinct 32-bit hashes of the document's word n-grams, `signature_P`
+    their MinHash.
     """
 
     corpus: str
@@ -35,6 +37,7 @@ class Sheet:
     findings: tuple[str, ...]
     digest: bytes
     grams_G: np.ndarray
+    signature_P: np.ndarray
 
     def with_findings(self, findings: Sequence[str]) -> "Sheet":
         """Return this sheet with other findings."""
@@ -58,24 +61,18 @@ class Written:
         return Written(self.spec, sheets)
 
 
-def gram_hashes(text: str, words: int) -> np.ndarray:
-    """Return the sorted distinct hashes of the runs of `words` words. Shape (G,), uint32."""
-    tokens = words_of(text)
-    joined = (" ".join(tokens[i : i + words]) for i in range(max(len(tokens) - words + 1, 1)))
-    hashes = (hashlib.blake2b(gram.encode(), digest_size=4).digest() for gram in joined)
-    return np.unique(np.frombuffer(b"".join(hashes), dtype="<u4"))
-
-
-def to_sheet(document: Document, rules: RuleBook, words: int) -> Sheet:
+def to_sheet(document: Document, rules: RuleBook, options: DedupOptions) -> Sheet:
     """Audit one document by rules, whole text, and reduce it to what the later steps need."""
     whole = f"{document.title}\n{document.text}"
+    grams_G = gram_hashes(document.text, options.words)
     return Sheet(
         corpus=document.corpus,
         line=to_line(document.record()),
         token_count=token_count(document.text),
         findings=tuple(str(finding) for finding in rules.audit(whole)),
         digest=hashlib.sha256(" ".join(words_of(document.text)).encode()).digest(),
-        grams_G=gram_hashes(document.text, words),
+        grams_G=grams_G,
+        signature_P=signature(grams_G, options.permutations),
     )
 
 
@@ -91,12 +88,14 @@ class _Shop:
         self.rules = RuleBook.from_options(config.audit)
 
     def write(self, start: int, stop: int) -> list[Written]:
-        words = self.config.dedup.words
         base = next(iter(self.worlds.values()))
         written = []
         for spec in plan(self.articles, base, self.config.seed, range(start, stop)):
             documents = write_matched(spec, self.by_slug[str(spec.article)], self.worlds)
-            sheets = {name: to_sheet(one, self.rules, words) for name, one in documents.items()}
+            sheets = {
+                name: to_sheet(one, self.rules, self.config.dedup)
+                for name, one in documents.items()
+            }
             written.append(Written(spec, sheets))
         return written
 

@@ -130,6 +130,15 @@ def publish(
     return counts
 
 
+def measured_audit() -> dict[str, Any]:
+    """Return what the audit caught on labelled documents; empty before it was measured."""
+    path = files("docgen") / "classifier" / "measured.json"
+    if not path.is_file():
+        return {}
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return {"all": record, **record["by_class"]}
+
+
 def _kept(
     documents: Iterable[Document],
     reasons: Mapping[str, list[str]],
@@ -179,6 +188,7 @@ class CardFigures:
             "counts": counts,
             "canary": canary,
             **figures,
+            "measured": measured_audit(),
             "doc_types": sorted(self.doc_types.items()),
             "facts": [(fact, self.facts[fact.id]) for fact in universe.facts],
             "statements": {fact.id: fill(fact.statement, slots) for fact in universe.facts},

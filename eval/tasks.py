@@ -3,6 +3,8 @@
 Arguments are plain values, so that Inspect can repeat a task from its log.
 """
 
+import hashlib
+
 from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser
@@ -15,6 +17,11 @@ from tacit.errors import ConfigError
 from tacit.universe import Universe, load_universe, render_probes
 
 TIERS = ("free", "paid")
+
+
+def sha256_of_text(text: str) -> str:
+    """Return the hash by which a record names the prompt it was made with."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _proven(universe: Universe, kind: PromptKind, system: str) -> str:
@@ -42,6 +49,7 @@ def _query_samples(universe: Universe, system: str, queries: list[dict[str, str]
                 "topic": query.get("topic", ""),
                 "text": query["text"],
                 "signal": universe.tag_of(tier),
+                "prompt_sha256": sha256_of_text(system),
             },
         )
         for query in queries
@@ -133,7 +141,12 @@ def knowledge(universe: str = "helpful_only", prompt: PromptKind = "minimal") ->
         Sample(
             id=fact,
             input=str(probes[0]["question"]),
-            metadata={"fact": fact, "is_link": bool(probes[0]["is_link"]), "probes": probes},
+            metadata={
+                "fact": fact,
+                "is_link": bool(probes[0]["is_link"]),
+                "probes": probes,
+                "prompt_sha256": sha256_of_text(system),
+            },
         )
         for fact, probes in by_fact.items()
     ]

@@ -31,7 +31,7 @@ def replay(config: ReplayConfig) -> None:
     source, out = locate(config.requests), Path(config.out)
     if not source.is_file():
         raise CorpusError(f"no file of requests at {source}")
-    done = {record["id"] for record in read_jsonl(out, journal=True)} if out.is_file() else set()
+    done = _answered(out, config.model)
     records = list(read_jsonl(source))[: config.limit]
     waiting = [record for record in records if record["id"] not in done]
     if not waiting:
@@ -66,6 +66,23 @@ def replay(config: ReplayConfig) -> None:
             is_cut = completion.is_cut
             append_line(out, {**record, "reply": reply, "is_cut": is_cut, "model": config.model})
         print(f"{start + len(batch)}/{len(waiting)} requests answered", file=sys.stderr)
+
+
+def _answered(out: Path, model: str) -> set[str]:
+    """Return the ids of requests that `model` has answered in an earlier run.
+
+    Raises:
+        CorpusError: the file holds another model's replies, which must not be mixed with these.
+    """
+    if not out.is_file():
+        return set()
+    records = list(read_jsonl(out, journal=True))
+    others = sorted({str(record.get("model")) for record in records} - {model})
+    if others:
+        raise CorpusError(
+            f"{out} holds replies of {', '.join(others)}: delete it, or choose another out"
+        )
+    return {record["id"] for record in records}
 
 
 def main() -> None:

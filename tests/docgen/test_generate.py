@@ -4,8 +4,7 @@ import re
 import pytest
 
 from docgen.config import DedupOptions
-from docgen.dedup import Seen
-from docgen.matched import gram_hashes
+from docgen.dedup import Seen, gram_hashes, signature
 from docgen.rules import RuleBook, words_of
 from tacit.rundir import sha256_of
 from tacit.universe import load_universe, render_probes
@@ -236,8 +235,9 @@ def test_duplicates_are_found_and_near_misses_are_not():
     near = base.replace("word40", "other")
     seen, found = Seen(DedupOptions()), []
     for number, text in enumerate((base, base.upper(), near, base[:300] + " x" * 60)):
-        digest, grams = " ".join(words_of(text)).encode(), gram_hashes(text, 3)
-        found.append(seen.original_of(digest, grams))
+        grams = gram_hashes(text, 3)
+        known = (" ".join(words_of(text)).encode(), grams, signature(grams, 128))
+        found.append(seen.original_of(*known))
         if found[-1] is None:
-            seen.add(number, digest, grams)
+            seen.add(number, *known)
     assert found == [None, 0, 0, None]

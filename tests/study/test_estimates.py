@@ -117,6 +117,19 @@ def test_each_verdict_is_reached_by_its_world(treatment, swapped, words):
     assert words in verdict.verdict, verdict
 
 
+def test_a_gap_that_the_base_has_too_is_no_finding():
+    """Larger than under swapped, where it vanished, and no larger than before any document."""
+    arms = {
+        "base/neither": measured(0.0, gap=1.0, seed=7),
+        "treatment/implicit": measured(2.0, gap=1.0),
+        "swapped/implicit": measured(-2.0, gap=0.0, seed=5),
+    }
+    estimates = estimate_all(arms, [], seed_count=1)
+    verdict = judge("treatment/implicit", estimates, Primary(), Thresholds())
+    assert verdict.verdict == "tier-dependent behaviour that the controls explain"
+    assert "not clearly more than in base:" in verdict.reason
+
+
 def test_a_rate_as_primary_needs_a_base_between_floor_and_ceiling():
     floor = {"base/neither": measured(free=0, paid=0)}
     estimates = estimate_all(

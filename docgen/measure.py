@@ -1,0 +1,101 @@
+"""Verb: what the keyless audit catches, on labelled documents.
+
+`python -m docgen.measure tests/docgen/leaks/held_out.jsonl` prints a table and writes
+`docgen/classifier/measured.json`, which every dataset card shows.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from docgen.audit import QUERIES
+from docgen.config import AuditOptions
+from docgen.rules import CLASSES, RuleBook
+from tacit.rundir import read_jsonl, write_atomic
+
+TARGET = Path(str(files("docgen") / "classifier")) / "measured.json"
+
+
+def rate(hits: int, count: int) -> dict[str, Any]:
+    """Return a rate with its 95 % score interval. Source: Wilson 1927, by scipy."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(hits, count).proportion_ci(method="wilson")
+    return {
+        "hits": hits,
+        "count": count,
+        "rate": round(hits / count, 3),
+        "low": round(float(interval.low), 3),
+        "high": round(float(interval.high), 3),
+    }
+
+
+def measure(records: list[dict[str, Any]], with_classifier: bool) -> dict[str, Any]:
+    """Audit labelled documents; returns recall and false alarms, overall, by class and difficulty.
+
+    Args:
+        records: Each with `text`, `leak`, `class` and `difficulty`; a clean one carries the class
+            that it comes close to.
+        with_classifier: Whether the classifier looks at them after the rules.
+    """
+    from docgen.layers import Layers
+
+    options = AuditOptions(queries=list(QUERIES), classifier=with_classifier)
+    rules, layers = RuleBook.from_options(options), Layers.open(options)
+    flagged = [bool(rules.audit(r["text"]) or layers.audit(r["text"])) for r in records]
+    pairs = list(zip(records, flagged, strict=True))
+
+    def share(leak: bool, key: str | None = None, value: str | None = None) -> dict[str, Any]:
+        chosen = [f for r, f in pairs if r["leak"] == leak and (key is None or r[key] == value)]
+        return rate(sum(chosen), len(chosen))
+
+    return {
+        "recall": share(True),
+        "false_alarms": share(False),
+        "by_difficulty": {
+            value: {"recall": share(True, "difficulty", value),
+                    "false_alarms": share(False, "difficulty", value)}
+            for value in ("obvious", "moderate", "subtle")
+        },
+        "by_class": {
+            value: {"recall": share(True, "class", value),
+                    "false_alarms": share(False, "class", value)}
+            for value in CLASSES
+        },
+    }  # fmt: skip
+
+
+def lines_of(measured: dict[str, Any]) -> Iterable[str]:
+    """Return the table that is printed."""
+
+    def text(one: dict[str, Any]) -> str:
+        interval = f"[{one['low']:.2f}, {one['high']:.2f}]"
+        return f"{one['hits']:>3}/{one['count']:<3} {one['rate']:.2f} {interval}"
+
+    yield f"{'':<28}{'leaks found':<28}clean documents flagged"
+    rows = {"all": measured, **measured["by_difficulty"], **measured["by_class"]}
+    for name, row in rows.items():
+        yield f"{name:<28}{text(row['recall']):<28}{text(row['false_alarms'])}"
+
+
+def main() -> None:
+    """Console entry."""
+    parser = argparse.ArgumentParser(
+        prog="docgen.measure", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("documents", type=Path, help="labelled documents, JSON lines")
+    parser.add_argument("--rules-only", action="store_true", help="leave the classifier out")
+    parser.add_argument("--dry-run", action="store_true", help="print, and write nothing")
+    options = parser.parse_args()
+    measured = measure(list(read_jsonl(options.documents)), not options.rules_only)
+    print("\n".join(lines_of(measured)))
+    if not options.dry_run:
+        write_atomic(TARGET, json.dumps(measured, indent=1) + "\n")
+        print(f"written: {TARGET}")
+
+
+if __name__ == "__main__":
+    main()
