@@ -10,12 +10,15 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from docgen.config import WriterOptions
 from docgen.prices import Price, cost_of
 from tacit.errors import ConfigError, ModelError
 from tacit.rundir.journal import Journal
+
+if TYPE_CHECKING:
+    from inspect_ai.model import ModelOutput
 
 # What no retry mends: a bad request, a bad key, no access, no such model.
 FATAL_STATUS = (400, 401, 403, 404, 413, 422)
@@ -151,50 +154,56 @@ async def ask_all(
     flying = 0
     queue = iter(todo)
 
+    async def ask(request: Request) -> None:
+        nonlocal done
+        output = await model.generate(
+            [ChatMessageSystem(content=request.system), ChatMessageUser(content=request.prompt)],
+            config=GenerateConfig(
+                max_tokens=request.max_tokens, temperature=request.temperature, seed=request.seed
+            ),
+        )
+        reply = _reply_of(request.key, output)
+        await scribe.write(reply_record(reply, request.stage))
+        replies[reply.key] = reply
+        ledger.add(reply)
+        done += 1
+        progress(done, len(requests), ledger)
+
+    # The first error stops the asking, not what is in flight: those replies are paid for.
+    errors: list[Exception] = []
+
     async def worker() -> None:
-        nonlocal done, flying
+        nonlocal flying
         for request in queue:
-            ledger.refuse_to_overspend(flying + 1)
+            if errors:
+                return
             flying += 1
             try:
-                output = await model.generate(
-                    [ChatMessageSystem(content=request.system),
-                     ChatMessageUser(content=request.prompt)],
-                    config=GenerateConfig(
-                        max_tokens=request.max_tokens,
-                        temperature=request.temperature,
-                        seed=request.seed,
-                    ),
-                )  # fmt: skip
+                ledger.refuse_to_overspend(flying)
+                await ask(request)
+            except Exception as error:
+                errors.append(error)
             finally:
                 flying -= 1
-            usage = output.usage
-            reply = Reply(
-                key=request.key,
-                text=output.completion,
-                stop="refusal" if output.stop_reason == "content_filter" else output.stop_reason,
-                usage={}
-                if usage is None
-                else {
-                    "input": usage.input_tokens,
-                    "output": usage.output_tokens,
-                    "cache_read": usage.input_tokens_cache_read or 0,
-                    "cache_write": usage.input_tokens_cache_write or 0,
-                },
-            )
-            await scribe.write(reply_record(reply, request.stage))
-            replies[reply.key] = reply
-            ledger.add(reply)
-            done += 1
-            progress(done, len(requests), ledger)
 
-    try:
-        async with model, asyncio.TaskGroup() as group:
-            for _ in range(min(options.concurrency, len(todo))):
-                group.create_task(worker())
-    except* Exception as errors:
+    async with model, asyncio.TaskGroup() as group:
+        for _ in range(min(options.concurrency, len(todo))):
+            group.create_task(worker())
+    if errors:
         raise _plain(errors, todo[0].model) from None
     return [replies[request.key] for request in requests]
+
+
+def _reply_of(key: str, output: "ModelOutput") -> Reply:
+    usage = output.usage
+    kinds = {} if usage is None else {
+        "input": usage.input_tokens,
+        "output": usage.output_tokens,
+        "cache_read": usage.input_tokens_cache_read or 0,
+        "cache_write": usage.input_tokens_cache_write or 0,
+    }  # fmt: skip
+    stop = "refusal" if output.stop_reason == "content_filter" else str(output.stop_reason)
+    return Reply(key, output.completion, stop, kinds)
 
 
 class _Scribe:
@@ -218,21 +227,13 @@ class _Scribe:
         await written
 
 
-def _plain(errors: BaseExceptionGroup, model: str) -> Exception:
-    """Return the one error to show for a group of them."""
-    flat: list[BaseException] = []
-    stack: list[BaseException] = [errors]
-    while stack:
-        error = stack.pop()
-        if isinstance(error, BaseExceptionGroup):
-            stack += error.exceptions
-        else:
-            flat.append(error)
-    for error in flat:
+def _plain(errors: Sequence[Exception], model: str) -> Exception:
+    """Return the one error to show: ours, else one that no retry mends, else the first."""
+    for error in errors:
         if isinstance(error, ConfigError | ModelError):
             return error
-    first = next((e for e in flat if getattr(e, "status_code", None) in FATAL_STATUS), flat[0])
-    return as_model_error(first, model)
+    fatal = (e for e in errors if getattr(e, "status_code", None) in FATAL_STATUS)
+    return as_model_error(next(fatal, errors[0]), model)
 
 
 def as_model_error(error: BaseException, model: str) -> ModelError:

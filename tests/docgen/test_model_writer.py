@@ -55,7 +55,7 @@ def test_forty_documents_through_the_whole_pipeline(run_verb, tmp_path, script, 
         assert record["writer"] == MODEL
         assert [parent.split("/")[0] for parent in record["parents"]] == ["draft", "revise"]
         assert len(record["prompt_sha256"]) == 64
-        assert record["title"] and "Northfold" in record["text"]
+        assert record["title"].startswith("On Idea 0") and len(record["text"]) > 500
     before = asked(script)
     assert "nothing to do" in run_verb(*overrides(server, "out=treatment", kind=kind)).stdout
     # The matched corpus was written by the same run, and its replies are in the shared journal.
