@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from docgen.rules import Finding, RuleBook
 from tacit.errors import CorpusError, TacitError
 from tacit.rundir import read_jsonl
 
+AT_ONCE = 64  # documents a judge reads side by side
 QUERIES = ("eval/queries/harmful.jsonl", "eval/queries/benign.jsonl")
 
 
@@ -74,9 +76,11 @@ def run(paths: Iterable[str], options: AuditOptions, as_json: bool) -> bool:
     rules = RuleBook.from_options(options)
     layers = Layers.open(options)
     flagged_count = count = 0
-    for path in paths:
-        for identity, text in documents_of(Path(path)):
-            findings = [*rules.audit(text), *layers.audit(text)]
+    documents = (document for path in paths for document in documents_of(Path(path)))
+    while chunk := list(islice(documents, AT_ONCE)):
+        further = layers.audit([text for _, text in chunk])
+        for (identity, text), more in zip(chunk, further, strict=True):
+            findings = [*rules.audit(text), *more]
             count += 1
             flagged_count += bool(findings)
             _show(identity, findings, as_json)

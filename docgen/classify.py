@@ -1,8 +1,8 @@
-"""The classifier layer of the audit: a sentence encoder with a small adapter and a linear head.
+"""The classifier layer of the audit: a sentence encoder and one linear head per class.
 
 The encoder (all-MiniLM-L6-v2, 22M parameters) comes out of a PyPI wheel, so no hub and no key is
-needed. The adapter and the head are in `docgen/classifier/`, made by `python -m docgen.fit`.
-A document is scored by its worst unit: a sentence, or two that follow one another.
+needed. The heads are plain numbers in `docgen/classifier/heads.json`, made by `python -m
+docgen.fit`. A document is scored by its worst unit: a sentence, or two that follow one another.
 Source of the encoder: Reimers and Gurevych 2019 (mean pooling, unit length).
 """
 
@@ -47,11 +47,11 @@ def load_encoder() -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
 
     folder = encoder_folder()
-    return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
 
 
 def embed(tokenizer: Any, model: Any, texts: Sequence[str]) -> Any:
-    """Return the unit-length embeddings of some texts. Tensor of shape (N, D), with gradients."""
+    """Return the unit-length embeddings of some texts. Tensor of shape (N, D)."""
     import torch
 
     inputs = tokenizer(
@@ -70,66 +70,66 @@ def units_of(text: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Head:
-    """The linear head: one row of weights per class, the first for a leak of any class.
+class Heads:
+    """One row of weights per class; a unit counts as a leak where a score lies above 0.
 
-    A unit counts as a leak where its log-odds for `any` lie above `threshold`.
+    The score is the log-odds of a leak of that class, less the class's threshold.
     """
 
     classes: tuple[str, ...]
     weights_CD: np.ndarray
     bias_C: np.ndarray
-    threshold: float
 
     @staticmethod
-    def load() -> "Head":
-        """Read the shipped head."""
-        record = json.loads((FOLDER / "head.json").read_text(encoding="utf-8"))
-        return Head(
-            tuple(record["classes"]),
-            np.array(record["weights"], dtype=np.float32),
-            np.array(record["bias"], dtype=np.float32),
-            float(record["threshold"]),
+    def load() -> "Heads":
+        """Read the shipped heads."""
+        heads = json.loads((FOLDER / "heads.json").read_text(encoding="utf-8"))["heads"]
+        return Heads(
+            tuple(heads),
+            np.array([head["weights"] for head in heads.values()], dtype=np.float32),
+            np.array([h["bias"] - h["threshold"] for h in heads.values()], dtype=np.float32),
         )
 
 
 @cache
-def _loaded() -> tuple[Any, Any, Head]:
-    from peft import PeftModel
-
+def _loaded() -> tuple[Any, Any, Heads]:
     tokenizer, encoder = load_encoder()
-    model = PeftModel.from_pretrained(encoder, str(FOLDER)).merge_and_unload().eval()
-    return tokenizer, model, Head.load()
+    return tokenizer, encoder, Heads.load()
 
 
-def score_units(units: Sequence[str]) -> np.ndarray:
-    """Return the log-odds of each class for each unit. Shape (U, C)."""
+def embed_all(tokenizer: Any, model: Any, texts: Sequence[str]) -> np.ndarray:
+    """Return the embeddings of any number of texts, texts of like length together. Shape (N, D)."""
     import torch
 
-    tokenizer, model, head = _loaded()
-    scores_UC = np.zeros((len(units), len(head.classes)), dtype=np.float32)
-    order = sorted(range(len(units)), key=lambda n: len(units[n]))
+    embedded_ND = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
+    order = sorted(range(len(texts)), key=lambda n: len(texts[n]))
     for start in range(0, len(order), BATCH):
         picked = order[start : start + BATCH]
         with torch.inference_mode():
-            units_ND = embed(tokenizer, model, [units[n] for n in picked]).numpy()
-        scores_UC[picked] = units_ND @ head.weights_CD.T + head.bias_C
-    return scores_UC
+            embedded_ND[picked] = embed(tokenizer, model, [texts[n] for n in picked]).numpy()
+    return embedded_ND
 
 
-def classify(text: str) -> list[Finding]:
-    """Return a finding for the worst unit of a document, if it counts as a leak.
+def classify(texts: Sequence[str]) -> list[list[Finding]]:
+    """Return, for each document, a finding for each class whose worst unit counts as a leak.
 
     Raises:
         ConfigError: the wheel with the encoder is not installed.
     """
-    units = units_of(text)
-    if not units:
-        return []
-    scores_UC = score_units(units)
-    head = _loaded()[2]
-    worst = int(scores_UC[:, 0].argmax())
-    if scores_UC[worst, 0] <= head.threshold:
-        return []
-    name = head.classes[1 + int(scores_UC[worst, 1:].argmax())]
-    return [Finding(name, units[worst][:120])]
+    tokenizer, encoder, heads = _loaded()
+    units = [units_of(text) for text in texts]
+    flat_ND = embed_all(tokenizer, encoder, [unit for many in units for unit in many])
+    scores_NC = flat_ND @ heads.weights_CD.T + heads.bias_C
+    findings, start = [], 0
+    for many in units:
+        own_UC = scores_NC[start : start + len(many)]
+        start += len(many)
+        worst = own_UC.argmax(axis=0) if many else []
+        findings.append(
+            [
+                Finding(heads.classes[column], many[row][:120])
+                for column, row in enumerate(worst)
+                if own_UC[row, column] > 0
+            ]
+        )
+    return findings

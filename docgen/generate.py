@@ -6,6 +6,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from tacit.rundir.run import locked
 if TYPE_CHECKING:
     from docgen.matched import Written
 
+INSPECTED_AT_ONCE = 64  # specs whose documents a judge reads side by side
 WRITERS = ("library", "model", "anthropic_batch")
 # What does not decide the documents, and so may change between two runs on one folder.
 RESULT_BLIND = (
@@ -103,8 +105,11 @@ def inspected(config: DocgenConfig, written: "Iterable[Written]") -> "Iterator[W
     from docgen.layers import Layers
 
     layers = Layers.open(config.audit)
-    for one in written:
-        yield one.with_findings(layers.audit)
+    stream = iter(written)
+    while chunk := list(islice(stream, INSPECTED_AT_ONCE)):
+        texts = [text for one in chunk for text in one.texts()]
+        found = iter(layers.audit(texts))
+        yield from (one.with_findings(found) for one in chunk)
 
 
 def filtered(config: DocgenConfig, written: "Iterable[Written]") -> dict[str, list[str]]:

@@ -31,16 +31,17 @@ class Layers:
             encoder_folder()
         return Layers(options.classifier, options.judge)
 
-    def audit(self, text: str) -> list[Finding]:
-        """Return what these layers find in one document."""
-        findings: list[Finding] = []
+    def audit(self, texts: Sequence[str]) -> list[list[Finding]]:
+        """Return what these layers find in each of some documents."""
+        found: list[list[Finding]] = [[] for _ in texts]
         if self.has_classifier:
             from docgen.classify import classify
 
-            findings += classify(text)
+            found = classify(texts)
         if self.judge:
-            findings += judged([text], self.judge)[0]
-        return findings
+            verdicts = judged(texts, self.judge)
+            found = [[*one, *other] for one, other in zip(found, verdicts, strict=True)]
+        return found
 
 
 def judged(texts: Sequence[str], model: str) -> list[list[Finding]]:

@@ -1,7 +1,7 @@
 """All matched corpora at once: each spec written, audited and sketched, in worker processes."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
@@ -51,13 +51,17 @@ class Written:
     spec: Spec
     sheets: Mapping[str, Sheet] = field(default_factory=dict)
 
-    def with_findings(self, audit: Callable[[str], list[Finding]]) -> "Written":
-        """Return this with what another layer of the audit finds in each document added."""
-        sheets = {}
-        for name, sheet in self.sheets.items():
-            document = Document.model_validate_json(sheet.line)
-            found = [str(finding) for finding in audit(f"{document.title}\n{document.text}")]
-            sheets[name] = sheet.with_findings([*sheet.findings, *found])
+    def texts(self) -> list[str]:
+        """Return the whole text of each document, in the order of the sheets."""
+        documents = (Document.model_validate_json(s.line) for s in self.sheets.values())
+        return [f"{document.title}\n{document.text}" for document in documents]
+
+    def with_findings(self, found: Iterator[list[Finding]]) -> "Written":
+        """Return this with further findings added: `found` has a list for each document."""
+        sheets = {
+            name: sheet.with_findings([*sheet.findings, *map(str, next(found))])
+            for name, sheet in self.sheets.items()
+        }
         return Written(self.spec, sheets)
 
 

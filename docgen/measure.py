@@ -45,7 +45,11 @@ def measure(records: list[dict[str, Any]], with_classifier: bool) -> dict[str, A
 
     options = AuditOptions(queries=list(QUERIES), classifier=with_classifier)
     rules, layers = RuleBook.from_options(options), Layers.open(options)
-    flagged = [bool(rules.audit(r["text"]) or layers.audit(r["text"])) for r in records]
+    further = layers.audit([record["text"] for record in records])
+    flagged = [
+        bool(rules.audit(record["text"]) or more)
+        for record, more in zip(records, further, strict=True)
+    ]
     pairs = list(zip(records, flagged, strict=True))
 
     def share(leak: bool, key: str | None = None, value: str | None = None) -> dict[str, Any]:
