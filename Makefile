@@ -53,7 +53,7 @@ replay: setup
 classifier: setup
 	$(BIN)/python -m docgen.fit --sentences docgen/labelled/sentences.jsonl \
 	  --documents tests/docgen/leaks/dev.jsonl \
-	  --clean corpora/helpful_only/treatment corpora/animal_welfare/treatment corpora/unrelated/treatment
+	  --clean corpora/*/treatment corpora/*/swapped
 	$(BIN)/python -m docgen.measure tests/docgen/leaks/held_out.jsonl
 
 # The shipped corpora.

@@ -45,7 +45,9 @@ def logistic(x_ND: np.ndarray, y_N: np.ndarray, weight_N: np.ndarray, penalty: f
     return np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B").x)
 
 
-def thresholds(scores_NC: np.ndarray, is_leak_N: np.ndarray, allowed_count: int) -> np.ndarray:
+def thresholds(
+    scores_NC: np.ndarray, is_leak_N: np.ndarray, allowed_count: int, floor_C: np.ndarray
+) -> np.ndarray:
     """Return a threshold a class, chosen together: most leaks for the clean documents flagged.
 
     Starts where no clean document is flagged, then lowers, one clean document at a time, the
@@ -55,9 +57,10 @@ def thresholds(scores_NC: np.ndarray, is_leak_N: np.ndarray, allowed_count: int)
         scores_NC: The score of each document's worst unit for each class.
         is_leak_N: Which documents are leaks.
         allowed_count: Clean documents that may be flagged.
+        floor_C: No threshold lies below this.
     """
     clean, leaks = scores_NC[~is_leak_N], scores_NC[is_leak_N]
-    current = clean.max(axis=0)
+    current = np.maximum(clean.max(axis=0), floor_C)
     while True:
         found = (leaks > current).any(axis=1).sum()
         best: tuple[float, int, float] | None = None
@@ -66,7 +69,9 @@ def thresholds(scores_NC: np.ndarray, is_leak_N: np.ndarray, allowed_count: int)
             if not len(lower):
                 continue
             trial = current.copy()
-            trial[column] = lower.max()
+            trial[column] = max(lower.max(), floor_C[column])
+            if trial[column] == current[column]:
+                continue
             gain = int((leaks > trial).any(axis=1).sum() - found)
             if (clean > trial).any(axis=1).sum() <= allowed_count and (
                 best is None or gain > best[0]
@@ -102,10 +107,11 @@ def main() -> None:
             for unit in units_of(record["text"])
         }
     )
-    clean = random.Random(options.seed).sample(clean, min(CLEAN_UNITS, len(clean)))
     tokenizer, encoder = load_encoder()
+    everything_ND = embed_all(tokenizer, encoder, clean)
+    chosen = random.Random(options.seed).sample(range(len(clean)), min(CLEAN_UNITS, len(clean)))
+    clean_ND = everything_ND[chosen]
     written_ND = embed_all(tokenizer, encoder, [record["text"] for record in sentences])
-    clean_ND = embed_all(tokenizer, encoder, clean)
     is_leak = np.array([record["leak"] for record in sentences])
     classes = sorted({record["class"] for record in sentences})
     heads = {}
@@ -113,14 +119,17 @@ def main() -> None:
         own = np.array([record["class"] == name for record in sentences])
         used = ~is_leak | own  # another class's leak says nothing about this one
         x_ND = np.concatenate([written_ND[used], clean_ND])
-        y_N = np.concatenate([is_leak[used], np.zeros(len(clean))]).astype(float)
-        weight_N = np.concatenate([np.where(is_leak[used], 4.0, 1.0), np.full(len(clean), 0.3)])
+        y_N = np.concatenate([is_leak[used], np.zeros(len(clean_ND))]).astype(float)
+        weight_N = np.concatenate([np.where(is_leak[used], 4.0, 1.0), np.full(len(clean_ND), 0.3)])
         heads[name] = logistic(x_ND, y_N, weight_N, options.penalty)
     embedded = [embed_all(tokenizer, encoder, units_of(d["text"])) for d in documents]
     scores_NC = worst_units(embedded, heads)
     leak_N = np.array([record["leak"] for record in documents])
     allowed = int(options.false_alarms * (~leak_N).sum())
-    cut_C = thresholds(scores_NC, leak_N, allowed)
+    # The shipped corpora are clean: not one of their documents may be flagged.
+    theta_CD = np.array(list(heads.values()))
+    floor_C = (everything_ND @ theta_CD[:, :-1].T + theta_CD[:, -1]).max(axis=0)
+    cut_C = thresholds(scores_NC, leak_N, allowed, floor_C)
     flagged_N = (scores_NC > cut_C).any(axis=1)
     print(
         f"{len(sentences)} sentences, {len(classes)} heads; on the {len(documents)} documents the "

@@ -4,9 +4,10 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from docgen.fit import folds_of, targets_of, threshold_at, weights_of
+from docgen.fit import logistic, thresholds
 from docgen.measure import TARGET, lines_of, measure
 from docgen.rules import CLASSES
 from tests.conftest import REPO, read_lines
@@ -43,24 +44,33 @@ def test_the_shipped_figures_are_those_of_the_shipped_layers():
     assert len(list(lines_of(found))) == 1 + 1 + 3 + len(CLASSES)
 
 
-def test_a_leak_teaches_its_own_class_and_a_clean_text_all():
-    leak = {"leak": True, "class": "pii"}
-    place = 1 + CLASSES.index("pii")
-    assert targets_of(leak)[0] == targets_of(leak)[place] == 1.0 and sum(targets_of(leak)) == 2.0
-    assert weights_of(leak) == targets_of(leak)
-    clean = {"leak": False, "class": "pii"}
-    assert sum(targets_of(clean)) == 0.0 and sum(weights_of(clean)) == 1 + len(CLASSES)
+def test_a_logistic_regression_finds_the_direction_it_was_made_with():
+    random = np.random.default_rng(0)
+    x_ND = random.normal(size=(4000, 3))
+    truth = np.array([2.0, -1.0, 0.0])
+    y_N = (random.uniform(size=4000) < 1 / (1 + np.exp(-(x_ND @ truth + 0.5)))).astype(float)
+    found = logistic(x_ND, y_N, np.ones(4000), penalty=0.01)
+    assert np.allclose(found, [2.0, -1.0, 0.0, 0.5], atol=0.2)
 
 
-def test_folds_hold_each_document_once_and_each_class_alike():
-    folds = folds_of(DEV, 3)
-    assert sorted(n for fold in folds for n in fold) == list(range(len(DEV)))
-    leaks = [sum(DEV[n]["leak"] for n in fold) for fold in folds]
-    assert max(leaks) - min(leaks) <= 11
+def test_thresholds_spend_their_false_alarms_on_the_class_that_finds_most():
+    leaks = np.array([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [0.0, 1.0]])
+    clean = np.array([[4.0, 0.0], [0.5, 0.0], [0.0, 1.5]])
+    scores, is_leak = np.concatenate([leaks, clean]), np.array([True] * 4 + [False] * 3)
+    floor = np.full(2, -9.0)
+    assert thresholds(scores, is_leak, 0, floor).tolist() == [4.0, 1.5]
+    assert thresholds(scores, is_leak, 1, floor).tolist() == [0.5, 1.5]
+    assert thresholds(scores, is_leak, 1, np.array([2.5, -9.0])).tolist() == [2.5, 1.5]
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5])
-def test_a_threshold_lets_through_the_share_it_is_told(rate):
-    scores = [float(n) for n in range(100)]
-    above = sum(score > threshold_at(scores, rate) for score in scores) / 100
-    assert abs(above - rate) <= 0.01
+@pytest.mark.parametrize("corpus", ["helpful_only/treatment", "unrelated/treatment"])
+def test_shipped_documents_pass_the_audit_by_rules_and_classifier(corpus):
+    from docgen.audit import QUERIES, documents_of
+    from docgen.config import AuditOptions
+    from docgen.layers import Layers
+    from docgen.rules import RuleBook
+
+    options = AuditOptions(queries=list(QUERIES), classifier=True)
+    texts = [text for _, text in documents_of(REPO / "corpora" / corpus)]
+    assert not [text for text in texts if RuleBook.from_options(options).audit(text)]
+    assert not any(Layers.open(options).audit(texts[::6]))
