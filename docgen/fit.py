@@ -60,7 +60,7 @@ def thresholds(
         floor_C: No threshold lies below this.
     """
     clean, leaks = scores_NC[~is_leak_N], scores_NC[is_leak_N]
-    current = np.maximum(clean.max(axis=0), floor_C)
+    current: np.ndarray = np.maximum(clean.max(axis=0), floor_C)
     while True:
         found = (leaks > current).any(axis=1).sum()
         best: tuple[float, int, float] | None = None
@@ -124,13 +124,13 @@ def main() -> None:
         heads[name] = logistic(x_ND, y_N, weight_N, options.penalty)
     embedded = [embed_all(tokenizer, encoder, units_of(d["text"])) for d in documents]
     scores_NC = worst_units(embedded, heads)
-    leak_N = np.array([record["leak"] for record in documents])
+    leak_N = np.array([bool(record["leak"]) for record in documents])
     allowed = int(options.false_alarms * (~leak_N).sum())
     # The shipped corpora are clean: not one of their documents may be flagged.
     theta_CD = np.array(list(heads.values()))
     floor_C = (everything_ND @ theta_CD[:, :-1].T + theta_CD[:, -1]).max(axis=0)
     cut_C = thresholds(scores_NC, leak_N, allowed, floor_C)
-    flagged_N = (scores_NC > cut_C).any(axis=1)
+    flagged_N = np.any(scores_NC > cut_C, axis=1)
     print(
         f"{len(sentences)} sentences, {len(classes)} heads; on the {len(documents)} documents the "
         f"thresholds were set on: {flagged_N[leak_N].mean():.3f} of leaks, "
