@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 from tacit.errors import ConfigError, TacitError
@@ -60,8 +61,16 @@ def _stop_if_expected(error: BaseException) -> None:
 
 
 def _first_line(error: BaseException) -> str:
+    """Return an error's first line and, where Hydra lists what there is to choose, that list."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    _, _, rest = str(error).partition("Available options in")
+    if not rest:
+        return lines[0]
+    options = takewhile(lambda line: line.startswith("\t"), rest.splitlines()[1:])
+    listed = [line.strip() for line in options if "=" not in line]
+    return f"{lines[0]}: choose {', '.join(listed)}"
 
 
 def _stop(line: str, code: int) -> None:

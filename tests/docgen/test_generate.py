@@ -114,7 +114,7 @@ def test_a_spec_that_fails_in_one_corpus_is_left_out_of_both(run_verb, tmp_path)
         (("colour=blue",), "colour"),
         (("n_docs=0",), "at least one document"),
         (("dedup.threshold=0.99",), "between 0.2 and 0.95"),
-        (("writer=oracle",), "choose library"),
+        (("writer=oracle",), "choose anthropic_batch, library, model"),
         (("library=empty",), "no authored articles"),
         (("n_docs=many",), "many"),
     ],
