@@ -101,7 +101,7 @@ def test_a_spec_that_fails_in_one_corpus_is_left_out_of_both(run_verb, tmp_path)
             for record in read_lines(tmp_path / corpus / "quarantine.jsonl")
             if record["spec"]["article"] == "b"
         ]
-        assert left_out["reasons"] == ["chat_log: User: (in swapped)"]
+        assert left_out["reasons"] == ["chat_log: User: h (in swapped)"]
 
 
 @pytest.mark.parametrize(
