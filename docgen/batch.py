@@ -81,7 +81,6 @@ def _submit(client: Any, journal: Journal, model: str, requests: Sequence[Reques
                 "params": {
                     "model": model,
                     "max_tokens": request.max_tokens,
-                    "temperature": request.temperature,
                     "system": [
                         {
                             "type": "text",
