@@ -51,9 +51,7 @@ def ask_in_batches(
             for start in range(0, len(todo), LARGEST_BATCH):
                 _submit(client, journal, model, todo[start : start + LARGEST_BATCH])
         _settle_open_intents(client, journal, ledger, options, sleep)
-    except anthropic.APIStatusError as error:
-        raise as_model_error(error, model) from None
-    except anthropic.APIConnectionError as error:
+    except (anthropic.APIStatusError, anthropic.APIConnectionError) as error:
         raise as_model_error(error, model) from None
     known = known_replies(journal)
     missing = [request for request in requests if request.key not in known]
@@ -118,10 +116,14 @@ def _settle_open_intents(
     """Take in the results of everything submitted, in whatever order it ended."""
     for intent in open_intents(journal):
         batch_id = intent["id"] or _search_batch(client, journal, intent, options, sleep)
+        fault = None
         if batch_id is not None:
             _wait(client, batch_id, options, sleep)
-            _take_in(client, batch_id, intent, journal, ledger)
+            fault = _take_in(client, batch_id, intent, journal, ledger)
+        # Settled before it is said: a refused request must not stop every later run as well.
         journal.append([{"event": "settled", "at": intent["at"], "id": batch_id}])
+        if fault is not None:
+            raise ModelError(fault)
 
 
 def _wait(
@@ -161,17 +163,20 @@ def _search_batch(
 
 def _take_in(
     client: Any, batch_id: str, intent: dict[str, Any], journal: Journal, ledger: Ledger
-) -> None:
-    """Journal every result that succeeded; what expired, failed or was cancelled stays open."""
+) -> str | None:
+    """Journal every result that succeeded; what expired, failed or was cancelled stays open.
+
+    Returns:
+        What the service refused about a request, or None.
+    """
     known = known_replies(journal)
+    fault = None
     taken: list[tuple[Reply, str]] = []
     for item in client.messages.batches.results(batch_id):
         if item.custom_id in known or item.custom_id not in intent["stages"]:
             continue
         if item.result.type == "errored" and _is_our_fault(item.result.error):
-            raise ModelError(
-                f"batch {batch_id}: {item.custom_id[:12]}: {_words(item.result.error)}"
-            )
+            fault = f"batch {batch_id}: {item.custom_id[:12]}: {_words(item.result.error)}"
         if item.result.type != "succeeded":
             continue
         message = item.result.message
@@ -193,6 +198,7 @@ def _take_in(
     journal.append(reply_record(reply, stage) for reply, stage in taken)
     for reply, _ in taken:
         ledger.add(reply)
+    return fault
 
 
 def _is_our_fault(error: Any) -> bool:

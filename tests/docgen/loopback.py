@@ -141,10 +141,14 @@ class Handler(BaseHTTPRequestHandler):
             requests = script.batches[path.split("/")[-2]]["requests"]
             lost = script.faults.get("lost_of_each_batch", 0)
             rows = []
+            refused = script.faults.get("refused_of_each_batch", 0)
             for number, one in enumerate(reversed(requests)):
-                if number < lost:
+                if number < refused:
+                    fault = error("invalid_request_error", "not a valid request")
+                    result: dict[str, Any] = {"type": "errored", "error": fault}
+                elif number < lost:
                     kind = ("expired", "canceled", "errored")[number % 3]
-                    result: dict[str, Any] = {"type": kind}
+                    result = {"type": kind}
                     if kind == "errored":
                         result["error"] = error("api_error", "our side")
                 else:

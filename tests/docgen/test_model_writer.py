@@ -184,6 +184,35 @@ def test_a_batch_sends_again_what_expired_was_cancelled_or_failed(
     assert max(script.seen.values()) == 1, "a reply that came is never asked for again"
 
 
+def test_a_refused_request_is_named_and_the_rest_of_its_batch_kept(tmp_path, script, server):
+    from docgen.ask import Ledger, Request, known_replies
+    from docgen.batch import ask_in_batches
+    from docgen.config import WriterOptions
+    from tacit.errors import ModelError
+    from tacit.rundir.journal import Journal
+
+    options = WriterOptions(
+        kind="anthropic_batch", model="claude-scripted", base_url=server, poll_s=0.01
+    )
+    requests = [
+        Request("types", "claude-scripted", "system", f"Think of {n} kinds", 100, 1.0, n)
+        for n in range(4)
+    ]
+
+    def ask(journal):
+        return ask_in_batches(requests, options, journal, Ledger(None, None), lambda *_: None)
+
+    script.faults = {"refused_of_each_batch": 1}
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        with pytest.raises(ModelError, match="not a valid request"):
+            ask(journal)
+        assert len(known_replies(journal)) == 3
+    script.faults = {}
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        assert len(ask(journal)) == 4
+    assert [len(batch["requests"]) for batch in script.batches.values()] == [4, 1]
+
+
 def test_a_crash_after_a_batch_was_sent_sends_no_second_one(tmp_path, script, server, monkeypatch):
     from docgen.ask import Ledger, Request
     from docgen.batch import ask_in_batches

@@ -79,7 +79,7 @@ def test_the_plan_is_printed_and_nothing_is_made(run_verb, arguments, tmp_path):
         (("primary.contrast=treatment-moon",), "needs moon"),
         (("prompts=[full]",), "must include minimal"),
         (("model=nothing",), "unknown model"),
-        (("universe_name=nowhere",), "unknown universe 'nowhere': choose animal_welfare, helpful_only"),
+        (("universe_name=nowhere",), "'nowhere': choose animal_welfare, helpful_only, unrelated"),
     ],
 )
 def test_bad_input_is_one_line(run_verb, arguments, overrides, complaint):
