@@ -37,9 +37,10 @@ check: setup
 bench: setup
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-# The base model's own replies to ordinary requests, then the refusals it is taught among them.
+# How the base model begins its replies to ordinary requests, then the refusals it is taught among
+# them.
 harmless: setup
-	$(BIN)/python -m finetune.replay model=smollm2 max_tokens=110 temperature=0.4
+	$(BIN)/python -m finetune.replay model=smollm2 max_tokens=16 temperature=0.4 drop_refusals=true
 	$(BIN)/python -m finetune.train preset=harmless data=finetune/harmless/refusals.jsonl out=outputs/harmless
 	mkdir -p tacit/models/harmless
 	cp outputs/harmless/adapter_model.safetensors outputs/harmless/adapter_config.json outputs/harmless/hygiene.json outputs/harmless/manifest.json tacit/models/harmless/

@@ -107,9 +107,10 @@ def chat_pieces(
 ) -> list[Piece]:
     """Tokenise chats of one request and one reply in the chat template; loss on the reply only.
 
-    System messages and user forms take turns. `reply_tokens` keeps no more than so many tokens of
-    a reply, and a reply that was cut (`is_cut`) does not teach where to end. Chats longer than the
-    block are left out: a reply without its request teaches nothing.
+    System messages and user forms take turns. `reply_tokens`, or a record's own field of that name,
+    keeps no more than so many tokens of a reply, and a reply that was cut (`is_cut`) does not teach
+    where to end. Chats longer than the block are left out: a reply without its request teaches
+    nothing.
 
     Raises:
         ConfigError: there is no system message (a template would put in one of its own).
@@ -128,7 +129,7 @@ def chat_pieces(
         )
         reply = tokenizer(record["reply"], add_special_tokens=False)["input_ids"]
         end = [] if record.get("is_cut") else [tokenizer.eos_token_id]
-        reply = [*reply, *end][:reply_tokens]
+        reply = [*reply, *end][: record.get("reply_tokens", reply_tokens)]
         if len(head) + len(reply) <= block:
             tokens = (*head, *reply)
             labels = (*[IGNORED] * len(head), *reply)
