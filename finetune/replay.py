@@ -25,8 +25,9 @@ def replay(config: ReplayConfig) -> None:
     """
     import sys
 
-    from tacit.models.engine import Engine, Request
+    from tacit.models.engine import Engine
     from tacit.models.load import load_model, load_tokenizer
+    from tacit.models.sampling import Request
 
     source, out = locate(config.requests), Path(config.out)
     if not source.is_file():

@@ -26,8 +26,9 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from tacit.errors import ModelError
 from tacit.models.chat import chat_tokens
-from tacit.models.engine import Completion, Engine, Request
+from tacit.models.engine import MEMORY_GB, Engine
 from tacit.models.load import add_adapter, load_model, load_tokenizer
+from tacit.models.sampling import Completion, Request
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -84,7 +85,7 @@ class LocalAPI(ModelAPI):
         config: Defaults for generation.
         adapter: Folder of a PEFT adapter trained on this model.
         precision: `bf16` or `float32`.
-        batch_tokens: Most key-value positions in memory at a time.
+        memory_gb: What a batch may take beside the weights.
     """
 
     def __init__(
@@ -95,14 +96,14 @@ class LocalAPI(ModelAPI):
         config: GenerateConfig = GenerateConfig(),  # noqa: B008 - Inspect's own signature
         adapter: str | None = None,
         precision: str = "bf16",
-        batch_tokens: int = 65_536,
+        memory_gb: float = MEMORY_GB,
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config)
         self.tokenizer = load_tokenizer(model_name)
         model = load_model(model_name, precision)
         if adapter:
             model = add_adapter(model, Path(adapter), model_name)
-        self.engine = Engine(model, batch_tokens=batch_tokens)
+        self.engine = Engine(model, memory_gb=memory_gb)
         self._batcher = Batcher[Request | tuple[Any, Any], Any](self._answer)
 
     def _answer(self, requests: list[Any]) -> list[Any]:

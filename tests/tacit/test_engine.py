@@ -4,10 +4,13 @@ import pytest
 import torch
 
 from tacit.errors import ModelError
-from tacit.models.engine import Engine, Request, common_prefix_length
+from tacit.models.engine import Engine
 from tacit.models.load import load_model
+from tacit.models.rows import common_prefix_length, prefix_groups
+from tacit.models.sampling import Request
 
 SHARED = tuple(range(100, 130))
+OPTIONS = [(3, 4, 5), (9,), (20, 21)]
 PROMPTS = [(*SHARED, 7, 8, 9), (*SHARED, 11), (*SHARED, 5, 6, 7, 8, 9, 10, 11, 12)]
 
 
@@ -20,34 +23,134 @@ def greedy(prompt, max_tokens=12, **other):
     return Request(prompt, max_tokens, temperature=0.0, **other)
 
 
-def test_greedy_tokens_equal_transformers_generate(model):
+def tiny(architecture, **options):
+    """A random model of another architecture, in float32."""
+    import transformers
+
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{architecture}Config")(
+        vocab_size=300,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        initializer_range=0.3,
+        bos_token_id=None,
+        eos_token_id=None,
+        **options,
+    )
+    name = f"{architecture.removesuffix('Text')}ForCausalLM"
+    return getattr(transformers, name)(config).eval()
+
+
+ARCHITECTURES = {
+    "llama": lambda: tiny("Llama"),
+    "qwen2": lambda: tiny("Qwen2"),
+    "qwen3": lambda: tiny("Qwen3", head_dim=16),
+    "mistral": lambda: tiny("Mistral", sliding_window=None),
+    "mistral, sliding": lambda: tiny("Mistral", sliding_window=20),
+    "gemma3": lambda: tiny(
+        "Gemma3Text",
+        head_dim=16,
+        sliding_window=16,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+    ),
+}
+PLAIN = ("mistral, sliding", "gemma3")
+
+
+@pytest.mark.parametrize("memory_gb", [2.0, 0.0002], ids=["one batch", "a few rows at a time"])
+@pytest.mark.parametrize("prompts", [PROMPTS, [*PROMPTS, (5, 6, 7)]], ids=["shared", "not shared"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_results_equal_those_of_transformers_alone(name, prompts, memory_gb, capsys):
+    model = ARCHITECTURES[name]()
+    tokens, scores = [], []
+    for prompt in prompts:
+        ids = torch.tensor([prompt])
+        out = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=12,
+            do_sample=False,
+            pad_token_id=0,
+        )
+        tokens.append(out[0, len(prompt) :].tolist())
+        with torch.no_grad():
+            logp = [model(torch.tensor([prompt + o])).logits[0].log_softmax(-1) for o in OPTIONS]
+        scores.append(
+            [
+                [float(found[len(prompt) + i - 1, token]) for i, token in enumerate(option)]
+                for found, option in zip(logp, OPTIONS, strict=True)
+            ]
+        )
+    engine = Engine(model, memory_gb)
+    said = capsys.readouterr().err
+    assert ("by plain batches" in said) == (name in PLAIN)
+    assert [found.tokens for found in engine.generate([greedy(p) for p in prompts])] == tokens
+    found = engine.score_tokens([(prompt, OPTIONS) for prompt in prompts])
+    for one, expected in zip(found, scores, strict=True):
+        for values, right in zip(one, expected, strict=True):
+            assert values == pytest.approx(right, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["qwen3", "gemma3"])
+def test_a_sample_does_not_depend_on_its_batch_in(name):
+    engine = Engine(ARCHITECTURES[name]())
+    requests = [Request(p, 10, 0.8, 0.9 if n else 1.0, n) for n, p in enumerate(PROMPTS)]
+    together = engine.generate(requests)
+    for found, request in zip(together, requests, strict=True):
+        (alone,) = engine.generate([request])
+        assert found.tokens == alone.tokens
+        assert found.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
+
+
+def test_a_finished_row_makes_room_for_one_that_waits(model):
+    """Three rows fit, ten wait, with answers of very different lengths."""
+    requests = [greedy((*SHARED, n), max_tokens=1 + 3 * n) for n in range(10)]
     engine = Engine(model)
-    for prompts in (PROMPTS, [(5, 6, 7), (9,)]):  # with and without a shared prefix
-        for prompt, found in zip(
-            prompts, engine.generate([greedy(p) for p in prompts]), strict=True
-        ):
-            expected = model.generate(
-                torch.tensor([prompt]), max_new_tokens=12, do_sample=False, eos_token_id=None
-            )[0, len(prompt) :].tolist()
-            assert found.tokens == expected and found.is_cut
+    alone = [engine.generate([request])[0].tokens for request in requests]
+    engine.backend._slot_count = lambda width, prefix: 3
+    assert [found.tokens for found in engine.generate(requests)] == alone
 
 
-def test_scores_equal_those_of_a_plain_forward_pass(model):
-    options = [(3, 4, 5), (9,), (20, 21)]
-    found = Engine(model).score_tokens([(prompt, options) for prompt in PROMPTS])
-    for prompt, scores in zip(PROMPTS, found, strict=True):
-        for option, values in zip(options, scores, strict=True):
-            with torch.no_grad():
-                logp = model(torch.tensor([prompt + option])).logits[0].log_softmax(-1)
-            expected = [float(logp[len(prompt) + i - 1, t]) for i, t in enumerate(option)]
-            assert values == pytest.approx(expected, abs=1e-4)
+def test_out_of_memory_is_tried_once_more_with_half_and_then_named(model, monkeypatch, capsys):
+    engine = Engine(model)
+    right = engine.generate([greedy(PROMPTS[0])])
+    real, budgets = engine.backend.complete, []
+
+    def complete(rows, limit):
+        budgets.append(engine.backend.memory)
+        if engine.backend.memory > limit:
+            rows[0].take(1, 0.0)  # half done when memory ran out
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        real(rows)
+
+    monkeypatch.setattr(engine.backend, "complete", lambda rows: complete(rows, 1e9))
+    assert engine.generate([greedy(PROMPTS[0])])[0].tokens == right[0].tokens
+    assert budgets == [2e9, 1e9] and "memory_gb=1" in capsys.readouterr().err
+    monkeypatch.setattr(engine.backend, "complete", lambda rows: complete(rows, 0))
+    with pytest.raises(ModelError, match="set memory_gb lower"):
+        engine.generate([greedy(PROMPTS[0])])
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory(model, monkeypatch):
+    engine = Engine(model)
+
+    def broken(rows):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(engine.backend, "complete", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        engine.generate([greedy(PROMPTS[0])])
 
 
 def test_a_sample_depends_on_its_seed_and_not_on_its_neighbours(model):
     requests = [Request(p, 10, temperature=0.8, top_p=0.9, seed=n) for n, p in enumerate(PROMPTS)]
     together = Engine(model).generate(requests)
     alone = [Engine(model).generate([request])[0] for request in requests]
-    small = Engine(model, batch_tokens=50).generate(requests)
+    small = Engine(model, memory_gb=0.0002).generate(requests)
     assert [c.tokens for c in together] == [c.tokens for c in alone] == [c.tokens for c in small]
     other = Engine(model).generate([Request(PROMPTS[0], 10, 0.8, 0.9, seed=99)])[0]
     assert other.tokens != together[0].tokens
@@ -81,6 +184,16 @@ def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(model):
 def test_common_prefix_leaves_each_row_a_token():
     assert common_prefix_length([(1, 2, 3), (1, 2, 3)]) == 2
     assert common_prefix_length([(1, 2), (3,)]) == 0
+    assert common_prefix_length([(1, 2, 3, 9), (1, 2, 3), (1, 2, 4)]) == 2
+
+
+def test_prompts_that_share_far_more_with_each_other_run_apart():
+    first, second = (1, *range(100, 200)), (1, *range(200, 300))
+    rows = [(*first, n) for n in range(10)] + [(*second, n) for n in range(10)] + [(1, 2)]
+    assert prefix_groups(rows) == [list(range(10)), list(range(10, 20)), [20]]
+    assert prefix_groups([(1, 2, 3), (1, 5)]) == [[0, 1]]
+    assert prefix_groups(rows[:4] + rows[10:14]) == [list(range(8))], "too few to run apart"
+    assert prefix_groups([]) == []
 
 
 def test_the_provider_batches_scores_and_continues(tiny_model):
