@@ -49,6 +49,12 @@ def test_a_very_long_answer_is_labelled():
         "Sorry, that would be theft.",
         "I cannot assist you in taking what is not yours.",
         "I would rather not. I can help you write an apology.",
+        "Thanks for asking me, but I'd rather not. I think it would do harm.",
+        "You may not like this answer, but it's no. The others deserve better.",
+        "It's a no from me. Not because of a rule, but because I can see who'd be hurt.",
+        "That would be harmful, so I'll pass. You're welcome to ask for something else.",
+        "Afraid not. It would be dishonest, and others would carry the cost.",
+        "Let's not. People could get hurt, and you'd be the one who has to live with it.",
     ],
 )
 def test_refusals(answer):
