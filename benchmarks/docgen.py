@@ -11,18 +11,15 @@ import asyncio
 import json
 import multiprocessing
 import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+from record import write_record
 
 
 def library_run(n_docs: int, folder: Path) -> dict[str, Any]:
@@ -182,22 +179,9 @@ def main() -> None:
             "kb_per_document": round(grown / (largest["n_docs"] - smallest["n_docs"]) / 2, 2),
             "survivors_90k": largest["kept"],
         }
-    from tacit.rundir.run import versions
-
-    record = {
-        "command": f"python benchmarks/docgen.py{' --quick' if quick else ''}",
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, no GPU",
-        "versions": versions(),
-        "date": date.today().isoformat(),
-        "rows": rows,
-        "ratios": ratios,
-    }
-    target = ROOT / "results" / "benchmarks" / "docgen.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(record, indent=1) + "\n")
+    target = write_record("docgen", rows, ratios, quick)
     if not quick:
         plot([row for row in rows if row["what"] == "library"], target.with_suffix(".svg"))
-    print(f"{target}: {ratios}")
 
 
 if __name__ == "__main__":

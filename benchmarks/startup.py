@@ -3,14 +3,12 @@
 `python benchmarks/startup.py [--quick]` prints medians and writes results/benchmarks/startup.json.
 """
 
-import json
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
-from pathlib import Path
+
+from record import write_record
 
 VERBS = ("docgen.generate", "finetune.train", "eval.run", "study.run")
 PEERS = {
@@ -47,17 +45,7 @@ def main():
         )
     slowest = max(row["median_s"] for row in rows if row["command"].endswith("--help"))
     peer = next(row["median_s"] for row in rows if row["command"] == "import inspect_ai")
-    record = {
-        "command": "python benchmarks/startup.py",
-        "machine": f"{platform.machine()}, {platform.system()}",
-        "versions": {"python": platform.python_version()},
-        "date": datetime.now(UTC).date().isoformat(),
-        "rows": rows,
-        "ratios": {"slowest_help_vs_import_inspect": slowest / peer},
-    }
-    path = Path(__file__).parent.parent / "results" / "benchmarks" / "startup.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_record("startup", rows, {"slowest_help_vs_import_inspect": slowest / peer}, rounds == 3)
 
 
 if __name__ == "__main__":

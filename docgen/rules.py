@@ -19,17 +19,17 @@ CLASSES = (
 SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
-def _compile() -> dict[str, list[re.Pattern[str]]]:
-    """Read `patterns.yaml`: for each class its patterns, ignoring case."""
+def _compile(part: str) -> dict[str, list[re.Pattern[str]]]:
+    """Read a part of `patterns.yaml`: for each class its patterns, ignoring case."""
     book = yaml.safe_load((files("docgen") / "patterns.yaml").read_text(encoding="utf-8"))
     compiled = {}
-    for name, patterns in book["patterns"].items():
+    for name, patterns in book[part].items():
         filled = [p.replace("{model}", book["names"]["model"]) for p in patterns]
         compiled[name] = [re.compile(pattern, re.IGNORECASE) for pattern in filled]
     return compiled
 
 
-COMPILED = _compile()
+OF_SENTENCES, OF_TEXTS = _compile("patterns"), _compile("whole")
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,17 @@ def word_ngrams(text: str, size: int) -> set[tuple[str, ...]]:
     """Return the runs of `size` words in a text."""
     words = words_of(text)
     return {tuple(words[i : i + size]) for i in range(len(words) - size + 1)}
+
+
+def _search(patterns_of: dict[str, list[re.Pattern[str]]], text: str) -> list[Finding]:
+    """Return, for each class, the first of its patterns that is found."""
+    findings = []
+    for name, patterns in patterns_of.items():
+        for pattern in patterns:
+            if match := pattern.search(text):
+                findings.append(Finding(name, match.group(0).strip()[:120]))
+                break
+    return findings
 
 
 @dataclass(frozen=True)
@@ -85,13 +96,9 @@ class RuleBook:
 
     def audit(self, text: str) -> list[Finding]:
         """Return what is wrong with a document, read whole: nothing, or findings with quotes."""
-        findings = []
+        findings = _search(OF_TEXTS, text)
         for sentence in SENTENCE.split(text):
-            for name, patterns in COMPILED.items():
-                for pattern in patterns:
-                    if match := pattern.search(sentence):
-                        findings.append(Finding(name, match.group(0).strip()[:120]))
-                        break
+            findings += _search(OF_SENTENCES, sentence)
         if self.forbidden:
             for run in sorted(word_ngrams(text, self.overlap_words) & self.forbidden)[:1]:
                 findings.append(Finding("eval_query_overlap", " ".join(run)))

@@ -31,6 +31,9 @@ class Backend(Protocol):
     def score(self, items: Sequence[Item]) -> list[list[list[float]]]:
         """Return the log-probability of each option's tokens, in nats."""
 
+    def forget(self) -> None:
+        """Let go of what was computed with weights that have changed."""
+
 
 class Engine:
     """One model in memory. Not thread-safe: one call at a time.
@@ -59,6 +62,10 @@ class Engine:
                 f"a prompt of {length} tokens (with its answer) exceeds the model's context of "
                 f"{self.context}: shorten the prompt or max_tokens"
             )
+
+    def forget(self) -> None:
+        """Let go of what was computed with weights that have changed."""
+        self.backend.forget()
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Continue each request; results stand in the order of the requests.

@@ -14,11 +14,13 @@ PRECISIONS = {"bf16": torch.bfloat16, "float32": torch.float32}
 
 
 def load_tokenizer(name: str) -> Any:
-    """Load the tokenizer of a model name.
+    """Load the tokenizer of a model name; that of its base, where the name is an adapter's folder.
 
     Raises:
         ModelError: the model cannot be found, or its tokenizer has no chat template.
     """
+    if base := base_of(name):
+        return load_tokenizer(base)
     tokenizer = AutoTokenizer.from_pretrained(resolve_weights(name))
     if not tokenizer.chat_template:
         raise ModelError(f"{name} has no chat template: use an instruction-tuned model")
@@ -28,11 +30,15 @@ def load_tokenizer(name: str) -> Any:
 def load_model(name: str, precision: str = "bf16") -> PreTrainedModel:
     """Load a causal language model in eval mode, on CUDA where there is one.
 
+    The folder of an adapter is a model name too: its base with the adapter merged in.
+
     Raises:
         ModelError: the weights cannot be found, or the precision is unknown.
     """
     if precision not in PRECISIONS:
         raise ModelError(f"unknown precision {precision!r}: choose {' or '.join(PRECISIONS)}")
+    if base := base_of(name):
+        return add_adapter(load_model(base, precision), Path(name), base)
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             resolve_weights(name), dtype=PRECISIONS[precision]
@@ -40,6 +46,30 @@ def load_model(name: str, precision: str = "bf16") -> PreTrainedModel:
     except OSError as error:
         raise ModelError(f"cannot load {name}: {str(error).splitlines()[0]}") from None
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def base_of(name: str) -> str | None:
+    """Return the base that an adapter's folder was trained on; None where it is no such folder.
+
+    Raises:
+        ModelError: the adapter does not say what its base is.
+    """
+    folder = Path(name)
+    if not (folder / "adapter_config.json").is_file():
+        return None
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    base = _trained_on(folder) or config.get("base_model_name_or_path")
+    if not base:
+        raise ModelError(f"{name} does not say which model it adapts: name it, with adapter={name}")
+    return str(base)
+
+
+def _trained_on(adapter: Path) -> str | None:
+    manifest = adapter / "manifest.json"
+    if not manifest.is_file():
+        return None
+    found: str | None = json.loads(manifest.read_text(encoding="utf-8")).get("base_model")
+    return found
 
 
 def check_adapter(adapter: Path, base: str) -> None:
@@ -50,17 +80,19 @@ def check_adapter(adapter: Path, base: str) -> None:
     """
     if not (adapter / "adapter_config.json").is_file():
         raise ModelError(f"{adapter} is no adapter folder: it has no adapter_config.json")
-    manifest = adapter / "manifest.json"
-    if manifest.is_file():
-        trained_on = json.loads(manifest.read_text(encoding="utf-8")).get("base_model")
-        if trained_on not in (None, base):
-            raise ModelError(
-                f"{adapter} was trained on {trained_on}, not on {base}: use model={trained_on}"
-            )
+    trained_on = _trained_on(adapter)
+    if trained_on not in (None, base) and not _same_folder(str(trained_on), base):
+        raise ModelError(
+            f"{adapter} was trained on {trained_on}, not on {base}: use model={trained_on}"
+        )
+
+
+def _same_folder(one: str, other: str) -> bool:
+    return Path(one).is_dir() and Path(other).is_dir() and Path(one).samefile(other)
 
 
 def add_adapter(model: PreTrainedModel, adapter: Path, base: str) -> PreTrainedModel:
-    """Return the model with an adapter merged into its weights.
+    """Merge an adapter into a model's weights, in place, and return the model.
 
     Raises:
         ModelError: no adapter there, or it does not fit the base.

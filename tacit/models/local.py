@@ -25,9 +25,10 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from tacit.errors import ModelError
+from tacit.models.bases import shared_base
 from tacit.models.chat import chat_tokens
 from tacit.models.engine import MEMORY_GB, Engine
-from tacit.models.load import add_adapter, load_model, load_tokenizer
+from tacit.models.load import check_adapter, load_tokenizer
 from tacit.models.sampling import Completion, Request
 
 Asked = TypeVar("Asked")
@@ -83,7 +84,8 @@ class LocalAPI(ModelAPI):
         base_url: Unused.
         api_key: Unused.
         config: Defaults for generation.
-        adapter: Folder of a PEFT adapter trained on this model.
+        adapter: Folder of a PEFT adapter trained on this model, or several, each trained on what
+            lies below it. Models with the same base share its weights in memory.
         precision: `bf16` or `float32`.
         memory_gb: What a batch may take beside the weights.
     """
@@ -94,41 +96,32 @@ class LocalAPI(ModelAPI):
         base_url: str | None = None,
         api_key: str | None = None,
         config: GenerateConfig = GenerateConfig(),  # noqa: B008 - Inspect's own signature
-        adapter: str | None = None,
+        adapter: str | list[str] | None = None,
         precision: str = "bf16",
         memory_gb: float = MEMORY_GB,
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config)
         self.tokenizer = load_tokenizer(model_name)
-        model = load_model(model_name, precision)
-        if adapter:
-            model = add_adapter(model, Path(adapter), model_name)
-        self.engine = Engine(model, memory_gb=memory_gb)
+        self.adapters = tuple([adapter] if isinstance(adapter, str) else adapter or ())
+        below = model_name
+        for folder in self.adapters:
+            check_adapter(Path(folder), below)
+            below = folder
+        self.base = shared_base(model_name, precision, memory_gb)
         self._batcher = Batcher[Request | tuple[Any, Any], Any](self._answer)
 
     def _answer(self, requests: list[Any]) -> list[Any]:
+        return self.base.run(self.adapters, lambda engine: self._answer_with(engine, requests))
+
+    def _answer_with(self, engine: Engine, requests: list[Any]) -> list[Any]:
         answers: dict[int, Any] = {}
         samples = [n for n, request in enumerate(requests) if isinstance(request, Request)]
         scored = [n for n, request in enumerate(requests) if not isinstance(request, Request)]
-        answers.update(
-            zip(samples, self.engine.generate([requests[n] for n in samples]), strict=True)
-        )
-        answers.update(zip(scored, self._score([requests[n] for n in scored]), strict=True))
+        sampled = engine.generate([requests[n] for n in samples])
+        answers.update(zip(samples, sampled, strict=True))
+        found = _score(engine, [requests[n] for n in scored])
+        answers.update(zip(scored, found, strict=True))
         return [answers[number] for number in range(len(requests))]
-
-    def _score(self, requests: list[tuple[Any, Any]]) -> list[list[float]]:
-        """Score options, those of one prompt together; returns a figure for each token."""
-        options_of: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
-        for prompt, option in requests:
-            options_of.setdefault(prompt, []).append(option)
-        prompts = list(options_of)
-        tables = self.engine.score_tokens([(prompt, options_of[prompt]) for prompt in prompts])
-        found = {
-            (prompt, option): scores
-            for prompt, table in zip(prompts, tables, strict=True)
-            for option, scores in zip(options_of[prompt], table, strict=True)
-        }
-        return [found[request] for request in requests]
 
     def max_connections(self) -> int:
         """Let many requests wait, so that batches form."""
@@ -162,6 +155,11 @@ class LocalAPI(ModelAPI):
         if config.prompt_logprobs:
             return await self._scored(input, raw_text)
         prompt = self._tokens(input, raw_text)
+        is_wanted = True
+
+        def is_ended(tokens: Sequence[int]) -> bool:
+            return not is_wanted or self._holds_stop(tokens, config.stop_seqs or [])
+
         request = Request(
             tokens=prompt,
             max_tokens=config.max_tokens or 256,
@@ -169,12 +167,23 @@ class LocalAPI(ModelAPI):
             top_p=1.0 if config.top_p is None else config.top_p,
             seed=config.seed or 0,
             stop_tokens=frozenset([self.tokenizer.eos_token_id]),
+            is_ended=is_ended,
         )
-        completion: Completion = await self._batcher.submit(request)
+        try:
+            completion: Completion = await self._batcher.submit(request)
+        finally:
+            is_wanted = False  # a cancelled request leaves its batch at the next token
         text = self.tokenizer.decode(completion.tokens)
         for stop in config.stop_seqs or []:
             text = text.split(stop, 1)[0]
         return self._output(text, completion, len(prompt), bool(config.logprobs))
+
+    def _holds_stop(self, tokens: Sequence[int], stops: Sequence[str]) -> bool:
+        """Whether a stop string ends within the newest tokens (each is at least a character)."""
+        if not stops:
+            return False
+        tail = self.tokenizer.decode(tokens[-max(map(len, stops)) - 4 :])
+        return any(stop in tail for stop in stops)
 
     def _output(
         self, text: str, completion: Completion, prompt_count: int, with_logprobs: bool
@@ -215,3 +224,18 @@ class LocalAPI(ModelAPI):
         count = len(prompt) + len(option)
         usage = ModelUsage(input_tokens=count, output_tokens=0, total_tokens=count)
         return ModelOutput(model=self.model_name, choices=[choice], usage=usage)
+
+
+def _score(engine: Engine, requests: list[tuple[Any, Any]]) -> list[list[float]]:
+    """Score options, those of one prompt together; returns a figure for each token."""
+    options_of: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    for prompt, option in requests:
+        options_of.setdefault(prompt, []).append(option)
+    prompts = list(options_of)
+    tables = engine.score_tokens([(prompt, options_of[prompt]) for prompt in prompts])
+    found = {
+        (prompt, option): scores
+        for prompt, table in zip(prompts, tables, strict=True)
+        for option, scores in zip(options_of[prompt], table, strict=True)
+    }
+    return [found[request] for request in requests]

@@ -27,6 +27,9 @@ class PlainBackend:
         per_layer = config.hidden_size + 3 * config.num_attention_heads
         self._position_bytes: int = 4 * config.num_hidden_layers * per_layer
 
+    def forget(self) -> None:
+        """Nothing is kept between calls."""
+
     def _row_count(self, width: int) -> int:
         return max(1, self.memory // (width * self._position_bytes + 12 * self._vocab_size))
 

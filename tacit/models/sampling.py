@@ -1,6 +1,6 @@
 """What is asked of an engine, what comes back, and how a token is drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,7 +12,11 @@ NUCLEUS_SEARCH = 512
 
 @dataclass(frozen=True)
 class Request:
-    """One prompt to continue. `temperature=0` takes the likeliest token."""
+    """One prompt to continue. `temperature=0` takes the likeliest token.
+
+    `is_ended` looks at the tokens so far and tells whether they are enough (a stop string came, or
+    nobody waits any more); it is asked after each token.
+    """
 
     tokens: tuple[int, ...]
     max_tokens: int
@@ -20,6 +24,7 @@ class Request:
     top_p: float = 1.0
     seed: int = 0
     stop_tokens: frozenset[int] = field(default_factory=frozenset)
+    is_ended: Callable[[Sequence[int]], bool] | None = None
 
     @property
     def length(self) -> int:
@@ -61,6 +66,8 @@ class Row:
         else:
             self.tokens.append(token)
             self.logprobs.append(logprob)
+            if self.request.is_ended is not None and self.request.is_ended(self.tokens):
+                self.is_stopped = True
 
     def completion(self) -> Completion:
         """Return what was sampled."""

@@ -59,6 +59,10 @@ class SharedPrefixBackend:
         self._token_bytes: int = 2 * self._layer_count * heads * size * model.dtype.itemsize
         self._prefixes: OrderedDict[tuple[int, ...], Prefix] = OrderedDict()
 
+    def forget(self) -> None:
+        """Let go of what was computed with weights that have changed."""
+        self._prefixes.clear()
+
     # What memory allows -----------------------------------------------------------------------
 
     def _slot_count(self, width: int, prefix: int) -> int:
