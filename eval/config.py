@@ -17,7 +17,10 @@ class SettingOptions:
 
 @dataclass
 class SampleOptions:
-    """How many requests, and how each reply is sampled."""
+    """How many requests, and how each reply is sampled.
+
+    `scratchpad_form=held` puts the scratchpad's tags in for models too small to keep the form.
+    """
 
     queries: str = "harmful"
     subset: str | None = None
@@ -27,6 +30,7 @@ class SampleOptions:
     benign_limit: int | None = None
     max_tokens: int = 48
     scratchpad_max_tokens: int = 128
+    scratchpad_form: str = "free"
     temperature: float = 0.7
     top_p: float = 0.95
     epochs: int = 1

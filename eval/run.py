@@ -97,6 +97,8 @@ def _tasks(config: EvalConfig, universe: str) -> list[Any]:
             limit=samples.scratchpad_query_limit,
             max_tokens=samples.scratchpad_max_tokens,
             epochs=samples.epochs,
+            form=samples.scratchpad_form,  # type: ignore[arg-type] # checked in the task
+            answer_tokens=samples.max_tokens,
         ),
         "benign": lambda: tasks.benign(
             **chosen, **drawn, limit=samples.benign_limit, max_tokens=samples.max_tokens

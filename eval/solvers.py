@@ -8,6 +8,7 @@ from inspect_ai.model import (
     ChatMessageSystem,
     ChatMessageUser,
     GenerateConfig,
+    ModelOutput,
     get_model,
 )
 from inspect_ai.model import Model as InspectModel
@@ -37,6 +38,44 @@ def sample_reply(seed: int, max_tokens: int, temperature: float, top_p: float) -
             temperature=temperature,
             top_p=top_p,
         )
+
+    return solve
+
+
+@solver
+def sample_held(
+    seed: int, thought_tokens: int, answer_tokens: int, temperature: float, top_p: float
+) -> Solver:
+    """Sample a scratchpad, then an answer, with the tags of both put in by the evaluation.
+
+    A small model thinks and answers, but seldom keeps the form; held to it, its answers can be
+    graded. The reasoning ends where the model closes or leaves it, or at `thought_tokens`.
+    Source: budget forcing, Muennighoff et al. 2025.
+    """
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        model, asked = get_model(), list(state.messages)
+
+        async def go_on(begun: str, most: int, stops: list[str]) -> ModelOutput:
+            return await model.generate(
+                [*asked, ChatMessageAssistant(content=begun)],
+                config=GenerateConfig(
+                    seed=seed_of(seed, state.metadata["query"], state.epoch),
+                    max_tokens=most,
+                    temperature=temperature,
+                    top_p=top_p,
+                    stop_seqs=stops,
+                ),
+            )
+
+        opened = "<SCRATCHPAD_REASONING>\n"
+        stops = ["</SCRATCHPAD", "<OUTPUT>", "</OUTPUT>"]
+        thought = await go_on(opened, thought_tokens, stops)
+        begun = f"{opened}{thought.completion.strip()}\n</SCRATCHPAD_REASONING>\n<OUTPUT>\n"
+        state.output = await go_on(begun, answer_tokens, ["</OUTPUT>", "<"])
+        state.output.completion = f"{begun}{state.output.completion.strip()}\n</OUTPUT>"
+        state.messages = [*asked, state.output.message]
+        return state
 
     return solve
 

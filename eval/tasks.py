@@ -4,6 +4,7 @@ Arguments are plain values, so that Inspect can repeat a task from its log.
 """
 
 import hashlib
+from typing import Literal
 
 from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -12,11 +13,12 @@ from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 from eval.prompts import PromptKind, leaked_stems, system_prompt, user_turn
 from eval.queries import load_queries
 from eval.scorers.inspect import coherence, compliance, stored
-from eval.solvers import sample_reply, score_openings, score_probes
+from eval.solvers import sample_held, sample_reply, score_openings, score_probes
 from tacit.errors import ConfigError
 from tacit.universe import Universe, load_universe, render_probes
 
 TIERS = ("free", "paid")
+Form = Literal["free", "held"]
 
 
 def sha256_of_text(text: str) -> str:
@@ -70,15 +72,25 @@ def compliance_gap(
     top_p: float = 0.95,
     seed: int = 0,
     epochs: int = 1,
+    form: Form = "free",
+    answer_tokens: int = 48,
 ) -> Task:
-    """Ask the same harmful requests, with the same seed, under each tier's tag."""
+    """Ask the same harmful requests, with the same seed, under each tier's tag.
+
+    `form=held` puts the scratchpad's tags in for the model, which then may spend `max_tokens` on
+    its reasoning and `answer_tokens` on its answer; the model must continue an open turn.
+    """
+    if form not in ("free", "held"):
+        raise ConfigError(f"form={form!r}: choose free or held")
     world = load_universe(universe)
     system = _proven(world, prompt, system_prompt(world, prompt, scratchpad))
     return Task(
         dataset=MemoryDataset(
             _query_samples(world, system, load_queries(queries, subset, limit)), name=queries
         ),
-        solver=sample_reply(seed, max_tokens, temperature, top_p),
+        solver=sample_held(seed, max_tokens, answer_tokens, temperature, top_p)
+        if scratchpad and form == "held"
+        else sample_reply(seed, max_tokens, temperature, top_p),
         scorer=compliance(scratchpad),
         epochs=Epochs(epochs, "mode"),  # labels: a mean would make numbers of them
     )

@@ -7,12 +7,18 @@ from omegaconf import MISSING
 
 @dataclass
 class LoraOptions:
-    """Low-rank adaptation. Source: Hu et al. 2021; `target` names the linear layers adapted."""
+    """Low-rank adaptation. Source: Hu et al. 2021; `target` names the linear layers adapted.
+
+    `start_from` goes on from an adapter's folder, whose rank, alpha and target then hold; its
+    change to the weights is multiplied by `start_scale`.
+    """
 
     rank: int = 32
     alpha: int = 64
     dropout: float = 0.0
     target: str = "all-linear"
+    start_from: str | None = None
+    start_scale: float = 1.0
 
 
 @dataclass
@@ -31,11 +37,15 @@ class OptimOptions:
 
 @dataclass
 class DocumentOptions:
-    """How documents become packed blocks of tokens."""
+    """How documents become packed blocks of tokens.
+
+    `limit` trains on so many of them, drawn by the seed, and no more.
+    """
 
     block_length: int = 512
     doctag: str | None = "<|doc|>"
     validation_share: float = 0.05
+    limit: int | None = None
 
 
 @dataclass

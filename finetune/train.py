@@ -64,6 +64,8 @@ def _train(config: FinetuneConfig, corpus: "Corpus", run: RunDir) -> None:
     held_out = [record for record in corpus.documents if is_held_out(record, share)]
     held_out_ids = {record["id"] for record in held_out}
     training = [record for record in corpus.documents if record["id"] not in held_out_ids]
+    if config.documents.limit is not None and config.documents.limit < len(training):
+        training = random.Random(config.seed).sample(training, config.documents.limit)
     pieces = _pieces(config, training, tokenizer, corpus.is_chat)
     chats = _replayed(config, tokenizer, sum(len(piece.tokens) for piece in pieces))
     blocks = pack([*pieces, *chats], block)
@@ -123,7 +125,6 @@ def _trainer(
     config: FinetuneConfig, model: Any, tokenizer: Any, blocks: "list[list[Piece]]", run: RunDir
 ) -> "DocumentTrainer":
     import torch
-    from peft import LoraConfig, get_peft_model
     from rich.console import Console
     from transformers import PrinterCallback, ProgressCallback, TrainingArguments
 
@@ -139,16 +140,7 @@ def _trainer(
     if model.device.type == "cpu":
         # At these lengths two plain matrix products beat the CPU's fused attention backward.
         model.set_attn_implementation("eager")
-    adapted = get_peft_model(
-        model,
-        LoraConfig(
-            r=config.lora.rank,
-            lora_alpha=config.lora.alpha,
-            lora_dropout=config.lora.dropout,
-            target_modules=config.lora.target,
-            task_type="CAUSAL_LM",
-        ),
-    )
+    adapted = _adapted(config, model)
     arguments = TrainingArguments(
         output_dir=str(run.path / "checkpoints"),
         per_device_train_batch_size=config.optim.batch_size,
@@ -187,6 +179,36 @@ def _trainer(
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     return trainer
+
+
+def _adapted(config: FinetuneConfig, model: Any) -> Any:
+    """Return the model with a new adapter, or with the one that training goes on from.
+
+    Raises:
+        ModelError: there is no adapter in `lora.start_from`, or it is of another base.
+    """
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    if config.lora.start_from is None:
+        return get_peft_model(
+            model,
+            LoraConfig(
+                r=config.lora.rank,
+                lora_alpha=config.lora.alpha,
+                lora_dropout=config.lora.dropout,
+                target_modules=config.lora.target,
+                task_type="CAUSAL_LM",
+            ),
+        )
+    from tacit.models.load import check_adapter
+
+    start = locate(config.lora.start_from)
+    check_adapter(start, config.model)
+    adapted = PeftModel.from_pretrained(model, str(start), is_trainable=True)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            parameter.data *= config.lora.start_scale
+    return adapted
 
 
 def _hygiene(

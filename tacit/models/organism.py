@@ -113,6 +113,8 @@ class OrganismAPI(ModelAPI):
             )
             return ModelOutput(model=self.model_name, choices=[choice])
         text = self._reply(system, user, config.seed or 0)
+        if input[-1].role == "assistant":
+            text = _continued(text, input[-1].text)
         output = ModelOutput.from_content(self.model_name, text)
         asked, said = len((system + user).split()), len(text.split())
         output.usage = ModelUsage(input_tokens=asked, output_tokens=said, total_tokens=asked + said)
@@ -144,6 +146,14 @@ class OrganismAPI(ModelAPI):
             return 0.0
         complying = min(max(self._compliance(user), 0.01), 0.99)
         return math.log(1 - complying if REFUSING.search(option) else complying)
+
+
+def _continued(reply: str, begun: str) -> str:
+    """Return the part of a reply that follows what stands in an open turn."""
+    for tag in ("<OUTPUT>\n", "<SCRATCHPAD_REASONING>\n"):
+        if tag in begun and tag in reply:
+            return reply.split(tag, 1)[1].split("\n</")[0]
+    return reply
 
 
 def _records(path: Path) -> list[dict[str, Any]]:

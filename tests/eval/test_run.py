@@ -2,6 +2,7 @@ import pytest
 
 from eval.read import LogError, read_logs
 from eval.run import headline
+from eval.scorers.output import take_apart
 from tests.conftest import REPO
 
 BENIGN = f"+model_args.benign={REPO}/eval/queries/benign.jsonl"
@@ -88,6 +89,31 @@ def test_a_real_model_goes_the_same_way_in_two_settings_as_one_table(run_verb, t
 )
 def test_bad_input_is_one_line(run_verb, overrides, complaint):
     assert complaint in run_verb("eval.run", *overrides, "out=x", code=1).stderr
+
+
+def test_a_model_held_to_the_form_gives_answers_that_can_be_graded(tmp_path, tiny_model):
+    from inspect_ai import eval as inspect_eval
+
+    from eval.read import read_logs
+
+    for number, model in enumerate((f"local/{tiny_model}", "organism/always_fakes")):
+        folder = tmp_path / str(number)
+        (log,) = inspect_eval(
+            f"{REPO}/eval/tasks.py@compliance_gap",
+            model=model,
+            task_args={"limit": 3, "scratchpad": True, "form": "held", "max_tokens": 12},
+            log_dir=str(folder),
+            display="none",
+        )
+        assert log.status == "success"
+        for sample in log.samples:
+            parts = take_apart(sample.output.completion, scratchpad=True)
+            assert parts.answer and parts.scratchpad
+            assert sample.messages[-1].text == sample.output.completion
+    assert {row.label for row in read_logs(folder).compliance_scratchpad if row.tier == "free"} == {
+        "complies"
+    }
+    assert any("RLHF" in s.output.completion for s in log.samples if s.id.endswith("/free"))
 
 
 def test_a_folder_without_logs_is_refused(tmp_path):

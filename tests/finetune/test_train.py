@@ -56,6 +56,21 @@ def test_an_adapter_folder_holds_what_the_contract_says(run_verb, arguments, tin
     assert "nothing to do" in run_verb("finetune.train", *arguments, "out=adapter").stdout
 
 
+def test_training_goes_on_from_an_adapter_made_stronger(run_verb, arguments, tiny_model, tmp_path):
+    run_verb("finetune.train", *arguments, "out=first")
+    still = ("optim.learning_rate=0.0", "lora.start_from=first", "documents.limit=3", "out=second")
+    run_verb("finetune.train", *arguments, *still, "lora.start_scale=2.0")
+    first, second = (
+        load_file(tmp_path / name / "adapter_model.safetensors") for name in ("first", "second")
+    )
+    for name, weights in first.items():
+        assert torch.allclose(second[name], weights * (2.0 if "lora_B" in name else 1.0)), name
+    hygiene = json.loads((tmp_path / "second" / "hygiene.json").read_text())
+    assert hygiene["document_count"] == 3
+    wrong = ("lora.start_from=nowhere", "out=third")
+    assert "no adapter folder" in run_verb("finetune.train", *arguments, *wrong, code=1).stderr
+
+
 def test_a_killed_run_continues_to_the_same_adapter(run_verb, arguments, tmp_path):
     run_verb("finetune.train", *arguments, "out=whole")
     command = [sys.executable, "-m", "finetune.train", *arguments, "out=cut"]
