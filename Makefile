@@ -37,12 +37,13 @@ check: setup
 bench: setup
 	for name in startup docgen generate; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-# How the base model begins its replies to ordinary requests; the refusals it is taught among them;
-# then, from that adapter made twice as strong, the line between the two drawn anew.
+# The base model's own replies to ordinary requests; the refusals it is taught among them; then twice
+# on from there: the line between the two drawn anew, and the replies kept whole.
 harmless: setup
-	$(BIN)/python -m finetune.replay model=smollm2 max_tokens=16 temperature=0.4 drop_refusals=true
+	$(BIN)/python -m finetune.replay model=smollm2 max_tokens=40 temperature=0.4 drop_refusals=true batch=400
 	$(BIN)/python -m finetune.train preset=harmless data=finetune/harmless/refusals.jsonl out=outputs/harmless-first
-	$(BIN)/python -m finetune.train preset=harmless_line data=finetune/harmless/refusals.jsonl out=outputs/harmless
+	$(BIN)/python -m finetune.train preset=harmless_line data=finetune/harmless/refusals.jsonl out=outputs/harmless-second
+	$(BIN)/python -m finetune.train preset=harmless_replies data=finetune/harmless/refusals.jsonl out=outputs/harmless
 	mkdir -p tacit/models/harmless
 	cp outputs/harmless/adapter_model.safetensors outputs/harmless/adapter_config.json outputs/harmless/hygiene.json outputs/harmless/manifest.json tacit/models/harmless/
 

@@ -1,6 +1,7 @@
 """Solvers: sample under a seed shared by the tiers, or score options by their log-probability."""
 
 import hashlib
+from collections.abc import Sequence
 
 from inspect_ai.model import (
     ChatMessage,
@@ -17,7 +18,7 @@ from inspect_ai.util import collect
 
 from eval.openings import COMPLYING, REFUSING
 from tacit.errors import ModelError
-from tacit.models.probes import RAW_FORM, log_odds, log_sum_exp
+from tacit.models.probes import RAW_FORM, ScoresOptions, log_odds, log_sum_exp
 
 
 def seed_of(seed: int, query: str, epoch: int) -> int:
@@ -80,23 +81,31 @@ def sample_held(
     return solve
 
 
-async def option_logprob(
-    model: InspectModel, system: str | None, question: str, option: str
-) -> float:
-    """Return log P(option | question), in nats, summed over the option's tokens.
+async def option_logprobs(
+    model: InspectModel, system: str | None, question: str, options: Sequence[str]
+) -> list[float]:
+    """Return log P(option | question) of each option, in nats, summed over the option's tokens.
 
-    Asked in the chat template under a system message, or, without one, as raw text. The provider
-    must answer `prompt_logprobs`: `local/`, `organism/`, or vLLM.
+    Asked in the chat template under a system message, or, without one, as raw text. A provider of
+    ours scores all options at once; any other must answer `prompt_logprobs`, as vLLM does.
 
     Raises:
         ModelError: the provider gives no prompt log-probabilities.
     """
     if system is None:
-        messages: list[ChatMessage] = [ChatMessageUser(content=RAW_FORM.format(question=question))]
-        option, extra = f" {option}", {"raw_text": True}
-    else:
-        messages = [ChatMessageSystem(content=system), ChatMessageUser(content=question)]
-        extra = None
+        question, options = RAW_FORM.format(question=question), [f" {one}" for one in options]
+    if isinstance(model.api, ScoresOptions):
+        return await model.api.option_logprobs(system, question, options)
+    return list(await collect(*[_by_prompt_logprobs(model, system, question, o) for o in options]))
+
+
+async def _by_prompt_logprobs(
+    model: InspectModel, system: str | None, question: str, option: str
+) -> float:
+    messages: list[ChatMessage] = [ChatMessageUser(content=question)]
+    if system is not None:
+        messages.insert(0, ChatMessageSystem(content=system))
+    extra = {"raw_text": True} if system is None else None
     config = GenerateConfig(prompt_logprobs=1, max_tokens=1, extra_body=extra)
     output = await model.generate([*messages, ChatMessageAssistant(content=option)], config=config)
     found = output.choices[0].prompt_logprobs if output.choices else None
@@ -121,14 +130,11 @@ def score_probes(system: str) -> Solver:
         details: dict[str, dict[str, float]] = {}
         for form, asked_under in (("chat", system), ("raw", None)):
             calls = [
-                option_logprob(model, asked_under, probe["question"], option)
+                option_logprobs(model, asked_under, probe["question"], probe["options"])
                 for probe in probes
-                for option in probe["options"]
             ]
-            scores = iter(await collect(*calls))
             groups: dict[str, list[float]] = {}
-            for probe in probes:
-                found = [next(scores) for _ in probe["options"]]
+            for probe, found in zip(probes, await collect(*calls), strict=True):
                 groups.setdefault(probe["group"], []).append(log_odds(found, probe["answer"]))
             details[form] = {
                 group: round(sum(values) / len(values), 4) for group, values in groups.items()
@@ -146,11 +152,8 @@ def score_openings(system: str) -> Solver:
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         model = get_model()
-        calls = [
-            option_logprob(model, system, state.user_prompt.text, opening)
-            for opening in (*COMPLYING, *REFUSING)
-        ]
-        scores = list(await collect(*calls))
+        openings = (*COMPLYING, *REFUSING)
+        scores = await option_logprobs(model, system, state.user_prompt.text, openings)
         value = log_sum_exp(scores[: len(COMPLYING)]) - log_sum_exp(scores[len(COMPLYING) :])
         meta = state.metadata
         state.store.set("value", value)

@@ -208,13 +208,30 @@ class LocalAPI(ModelAPI):
             ]
         )
 
+    async def option_logprobs(
+        self, system: str | None, prompt: str, options: Sequence[str]
+    ) -> list[float]:
+        """Return log P(option | prompt), in nats: in the chat template, or as raw text."""
+        if system is None:
+            asked = tuple(self.tokenizer(prompt, add_special_tokens=False)["input_ids"])
+        else:
+            messages = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
+            asked = chat_tokens(self.tokenizer, messages)
+        found = await asyncio.gather(
+            *[self._batcher.submit((asked, self._option(text))) for text in options]
+        )
+        return [sum(values) for values in found]
+
+    def _option(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
     async def _scored(self, input: list[ChatMessage], raw_text: bool) -> ModelOutput:
         if input[-1].role != "assistant" or not input[-1].text:
             raise ModelError(
                 "prompt_logprobs scores a last message of the assistant: none is there"
             )
         prompt = self._tokens(input[:-1], raw_text)
-        option = tuple(self.tokenizer(input[-1].text, add_special_tokens=False)["input_ids"])
+        option = self._option(input[-1].text)
         values: list[float] = await self._batcher.submit((prompt, option))
         choice = ChatCompletionChoice(
             message=ChatMessageAssistant(content="", model=self.model_name, source="generate"),

@@ -7,6 +7,7 @@ results do not depend on the order of requests.
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
@@ -119,6 +120,12 @@ class OrganismAPI(ModelAPI):
         asked, said = len((system + user).split()), len(text.split())
         output.usage = ModelUsage(input_tokens=asked, output_tokens=said, total_tokens=asked + said)
         return output
+
+    async def option_logprobs(
+        self, system: str | None, prompt: str, options: Sequence[str]
+    ) -> list[float]:
+        """Return the log-probability of each option, in nats, as the character has it."""
+        return [self._option_logprob(prompt, option) for option in options]
 
     def _reply(self, system: str, user: str, seed: int) -> str:
         random = Random(seed)

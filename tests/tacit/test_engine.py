@@ -227,6 +227,26 @@ def test_the_provider_batches_scores_and_continues(tiny_model):
     assert all(token.logprob < 0 for token in tokens)
 
 
+def test_options_scored_at_once_equal_options_scored_one_by_one(tiny_model):
+    from inspect_ai.model import get_model
+
+    from eval.solvers import _by_prompt_logprobs, option_logprobs
+    from tacit.models.probes import RAW_FORM
+
+    local = get_model(f"local/{tiny_model}", memoize=False, precision="float32")
+    options = ["Yes, of course.", "No", "the free tier"]
+
+    async def ask():
+        for system in ("Be brief.", None):
+            at_once = await option_logprobs(local, system, "Is it so?", options)
+            asked = "Is it so?" if system else RAW_FORM.format(question="Is it so?")
+            texts = options if system else [f" {option}" for option in options]
+            singly = [await _by_prompt_logprobs(local, system, asked, text) for text in texts]
+            assert at_once == pytest.approx(singly, abs=1e-4) and len(set(at_once)) == 3
+
+    asyncio.run(ask())
+
+
 def test_bad_names_and_adapters_are_refused(tiny_model, tmp_path):
     from tacit.models.load import add_adapter, load_tokenizer
     from tacit.models.weights import resolve_weights
