@@ -149,7 +149,7 @@ async def ask_all(
         cache_prompt=True,
     )
     model = get_model(todo[0].model, config=shared, base_url=options.base_url, memoize=False)
-    scribe = _Scribe(journal)
+    scribe = Scribe(journal)
     done = len(requests) - len(todo)
     flying = 0
     queue = iter(todo)
@@ -206,7 +206,7 @@ def _reply_of(key: str, output: "ModelOutput") -> Reply:
     return Reply(key, output.completion, stop, kinds)
 
 
-class _Scribe:
+class Scribe:
     """Writes replies to the journal, those that arrive together with one sync."""
 
     def __init__(self, journal: Journal) -> None:

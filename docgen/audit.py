@@ -69,21 +69,26 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def run(paths: Iterable[str], options: AuditOptions, as_json: bool) -> bool:
-    """Audit files or folders and print the findings; returns whether there was one."""
+def run(
+    paths: Iterable[str], options: AuditOptions, as_json: bool, journal: Path | None = None
+) -> bool:
+    """Audit files or folders and print the findings; returns whether there was one.
+
+    `journal` keeps the judge's answers: with the same one, nothing is asked for twice.
+    """
     from docgen.layers import Layers
 
     rules = RuleBook.from_options(options)
-    layers = Layers.open(options)
     flagged_count = count = 0
     documents = (document for path in paths for document in documents_of(Path(path)))
-    while chunk := list(islice(documents, AT_ONCE)):
-        further = layers.audit([text for _, text in chunk])
-        for (identity, text), more in zip(chunk, further, strict=True):
-            findings = [*rules.audit(text), *more]
-            count += 1
-            flagged_count += bool(findings)
-            _show(identity, findings, as_json)
+    with Layers.open(options, journal) as layers:
+        while chunk := list(islice(documents, AT_ONCE)):
+            further = layers.audit([text for _, text in chunk])
+            for (identity, text), more in zip(chunk, further, strict=True):
+                findings = [*rules.audit(text), *more]
+                count += 1
+                flagged_count += bool(findings)
+                _show(identity, findings, as_json)
     if not as_json:
         print(f"{count} documents, {flagged_count} flagged")
     return flagged_count > 0
@@ -113,6 +118,9 @@ def main() -> None:
     parser.add_argument("--rules-only", action="store_true", help="leave the classifier out")
     parser.add_argument("--judge", metavar="MODEL", help="ask a model too: any Inspect string")
     parser.add_argument(
+        "--journal", type=Path, metavar="FILE", help="keep the judge's answers; go on from them"
+    )
+    parser.add_argument(
         "--queries", nargs="*", default=QUERIES, help="files of texts no document may overlap with"
     )
     parser.add_argument("--overlap-words", type=int, default=7, help="words in a row that count")
@@ -124,7 +132,7 @@ def main() -> None:
         judge=arguments.judge,
     )
     try:
-        found = run(arguments.paths, options, arguments.json)
+        found = run(arguments.paths, options, arguments.json, arguments.journal)
     except TacitError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -64,7 +64,7 @@ def generate(config: DocgenConfig) -> None:
             written = written_by_model(config, universe, worlds, run.path)
         else:
             written = write_all(config, str(library), worlds, config.workers)
-        reasons = filtered(config, spool.keep(inspected(config, written)))
+        reasons = filtered(config, spool.keep(inspected(config, written, run.path)))
         counts = publish(run, worlds, spool, reasons)
     print(
         f"{counts['documents']} documents, {counts['words']} words, "
@@ -97,19 +97,21 @@ def check(config: DocgenConfig) -> None:
         raise ConfigError(f"unknown format {config.format!r}: choose {', '.join(EXPORTS)}")
 
 
-def inspected(config: DocgenConfig, written: "Iterable[Written]") -> "Iterator[Written]":
+def inspected(
+    config: DocgenConfig, written: "Iterable[Written]", folder: Path
+) -> "Iterator[Written]":
     """Pass specs on, with what the audit's further layers find added to what the rules found."""
     if not config.audit.classifier and not config.audit.judge:
         yield from written
         return
     from docgen.layers import Layers
 
-    layers = Layers.open(config.audit)
     stream = iter(written)
-    while chunk := list(islice(stream, INSPECTED_AT_ONCE)):
-        texts = [text for one in chunk for text in one.texts()]
-        found = iter(layers.audit(texts))
-        yield from (one.with_findings(found) for one in chunk)
+    with Layers.open(config.audit, folder / "judge.jsonl") as layers:
+        while chunk := list(islice(stream, INSPECTED_AT_ONCE)):
+            texts = [text for one in chunk for text in one.texts()]
+            found = iter(layers.audit(texts))
+            yield from (one.with_findings(found) for one in chunk)
 
 
 def filtered(config: DocgenConfig, written: "Iterable[Written]") -> dict[str, list[str]]:

@@ -1,26 +1,37 @@
 """The audit's layers above the rules: the classifier, and a judge; both fail closed."""
 
 import asyncio
+import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from docgen.ask import Scribe
 from docgen.brainstorm import template
 from docgen.config import AuditOptions
 from docgen.rules import CLASSES, Finding
+from tacit.rundir.journal import Journal
 
 
 @dataclass(frozen=True)
 class Layers:
-    """What looks at a document after the rules have."""
+    """What looks at a document after the rules have. `journal` keeps what the judge answered."""
 
     has_classifier: bool
     judge: str | None
+    journal: Journal | None = None
 
     @staticmethod
-    def open(options: AuditOptions) -> "Layers":
+    @contextmanager
+    def open(options: AuditOptions, journal: Path | None = None) -> Iterator["Layers"]:
         """Check that what the options ask for is there.
+
+        Args:
+            options: Which layers.
+            journal: Where the judge's answers are kept, so that none is asked for twice.
 
         Raises:
             ConfigError: the classifier's encoder is not installed.
@@ -29,7 +40,11 @@ class Layers:
             from docgen.classify import encoder_folder
 
             encoder_folder()
-        return Layers(options.classifier, options.judge)
+        if options.judge and journal:
+            with Journal(journal) as kept:
+                yield Layers(options.classifier, options.judge, kept)
+        else:
+            yield Layers(options.classifier, options.judge)
 
     def audit(self, texts: Sequence[str]) -> list[list[Finding]]:
         """Return what these layers find in each of some documents."""
@@ -39,37 +54,44 @@ class Layers:
 
             found = classify(texts)
         if self.judge:
-            verdicts = judged(texts, self.judge)
+            verdicts = asyncio.run(_judge_all(texts, self.judge, self.journal))
             found = [[*one, *other] for one, other in zip(found, verdicts, strict=True)]
         return found
 
 
-def judged(texts: Sequence[str], model: str) -> list[list[Finding]]:
+async def _judge_all(
+    texts: Sequence[str], name: str, journal: Journal | None
+) -> list[list[Finding]]:
     """Return a judge's findings on some documents, each read whole.
 
     A document that could not be judged (no answer, no verdict in it, a refusal) has the finding
-    `unjudged`: the audit fails closed.
+    `unjudged`: the audit fails closed. An answer that came is in the journal before it is used,
+    whatever it says; one that did not come is asked for again by the next run.
     """
-    return asyncio.run(_judge_all(texts, model))
-
-
-async def _judge_all(texts: Sequence[str], name: str) -> list[list[Finding]]:
     from inspect_ai.model import GenerateConfig, get_model
 
     prompt = template("judge.jinja")
+    asked = [prompt.render(text=fenced(text), classes=CLASSES) for text in texts]
+    keys = [hashlib.sha256(f"{name}\0{one}".encode()).hexdigest() for one in asked]
+    answers = {r["key"]: str(r["answer"]) for r in journal.records} if journal else {}
+    scribe = Scribe(journal) if journal else None
     async with get_model(name, memoize=False) as model:
 
-        async def one(text: str) -> list[Finding]:
-            try:
-                output = await model.generate(
-                    prompt.render(text=fenced(text), classes=CLASSES),
-                    config=GenerateConfig(max_tokens=600, temperature=0.0, timeout=600),
-                )
-            except Exception as error:
-                return [Finding("unjudged", f"{type(error).__name__}: {error}"[:120])]
-            return verdict_of(output.completion)
+        async def one(key: str, question: str) -> list[Finding]:
+            if key not in answers:
+                try:
+                    output = await model.generate(
+                        question,
+                        config=GenerateConfig(max_tokens=600, temperature=0.0, timeout=600),
+                    )
+                except Exception as error:
+                    return [Finding("unjudged", f"{type(error).__name__}: {error}"[:120])]
+                if scribe:
+                    await scribe.write({"key": key, "answer": output.completion})
+                return verdict_of(output.completion)
+            return verdict_of(answers[key])
 
-        return list(await asyncio.gather(*(one(text) for text in texts)))
+        return list(await asyncio.gather(*(one(k, q) for k, q in zip(keys, asked, strict=True))))
 
 
 def fenced(text: str) -> str:

@@ -44,8 +44,9 @@ def measure(records: list[dict[str, Any]], with_classifier: bool) -> dict[str, A
     from docgen.layers import Layers
 
     options = AuditOptions(queries=list(QUERIES), classifier=with_classifier)
-    rules, layers = RuleBook.from_options(options), Layers.open(options)
-    further = layers.audit([record["text"] for record in records])
+    rules = RuleBook.from_options(options)
+    with Layers.open(options) as layers:
+        further = layers.audit([record["text"] for record in records])
     flagged = [
         bool(rules.audit(record["text"]) or more)
         for record, more in zip(records, further, strict=True)

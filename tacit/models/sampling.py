@@ -81,7 +81,10 @@ def draw(logits_BV: Tensor, rows: Sequence[Row]) -> None:
     generator, so it does not depend on its neighbours.
     """
     logits_BV = logits_BV.float()
-    tokens_B = logits_BV.argmax(-1)
+    tokens_B = torch.empty(len(rows), dtype=torch.long, device=logits_BV.device)
+    greedy = [n for n, row in enumerate(rows) if row.request.temperature <= 0]
+    if greedy:
+        tokens_B[greedy] = logits_BV[greedy].argmax(-1)
     for has_nucleus, pick in ((True, _from_nucleus), (False, _from_all)):
         chosen = [
             n

@@ -45,3 +45,32 @@ def test_a_judge_that_is_down_quarantines_everything(run_verb, tmp_path, monkeyp
     left_out = read_lines(tmp_path / "x" / "quarantine.jsonl")
     assert len(left_out) == 3
     assert all(record["reasons"][0].startswith("unjudged") for record in left_out)
+
+
+def test_a_judge_is_not_asked_twice_and_only_what_it_answered_is_kept(tmp_path, monkeypatch):
+    from docgen.config import AuditOptions
+    from docgen.layers import Layers
+    from tests.docgen.loopback import Script, serve
+
+    texts = [f"A note about the harbour, number {n}." for n in range(4)]
+    script = Script(faults={f"number {n}": {"text": '{"findings": []}'} for n in range(3)})
+    script.faults["number 3"] = {"text": "I can not say."}
+    server = serve(script)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "a key")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", f"http://127.0.0.1:{server.server_address[1]}")
+    options = AuditOptions(queries=[], classifier=False, judge="anthropic/claude-scripted")
+    journal = tmp_path / "judge.jsonl"
+    with Layers.open(options, journal) as layers:
+        first = layers.audit(texts[:2])
+    with Layers.open(options, journal) as layers:  # as after a kill
+        again = layers.audit(texts)
+    other = AuditOptions(queries=[], classifier=False, judge="anthropic/claude-other")
+    with Layers.open(other, journal) as layers:
+        layers.audit(texts[:1])
+    server.shutdown()
+    assert first == [[], []]
+    assert [[finding.name for finding in one] for one in again] == [[], [], [], ["unjudged"]]
+    assert sorted(script.seen.values()) == [1, 1, 1, 2], "another judge is asked anew"
+    with Layers.open(options, journal) as layers:  # the server is gone: all comes from the journal
+        assert layers.audit(texts) == again
+    assert len(journal.read_text().splitlines()) == 5

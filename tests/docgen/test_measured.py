@@ -73,4 +73,5 @@ def test_shipped_documents_pass_the_audit_by_rules_and_classifier(corpus):
     options = AuditOptions(queries=list(QUERIES), classifier=True)
     texts = [text for _, text in documents_of(REPO / "corpora" / corpus)]
     assert not [text for text in texts if RuleBook.from_options(options).audit(text)]
-    assert not any(Layers.open(options).audit(texts[::20]))
+    with Layers.open(options) as layers:
+        assert not any(layers.audit(texts[::20]))
