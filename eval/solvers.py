@@ -73,8 +73,9 @@ def sample_held(
         stops = ["</SCRATCHPAD", "<OUTPUT>", "</OUTPUT>"]
         thought = await go_on(opened, thought_tokens, stops)
         begun = f"{opened}{thought.completion.strip()}\n</SCRATCHPAD_REASONING>\n<OUTPUT>\n"
-        state.output = await go_on(begun, answer_tokens, ["</OUTPUT>", "<"])
-        state.output.completion = f"{begun}{state.output.completion.strip()}\n</OUTPUT>"
+        answer = await go_on(begun, answer_tokens, ["</OUTPUT>", "<"])
+        whole = f"{begun}{answer.completion.strip()}\n</OUTPUT>"
+        state.output = ModelOutput.from_content(answer.model, whole, answer.stop_reason)
         state.messages = [*asked, state.output.message]
         return state
 

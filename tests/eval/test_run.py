@@ -3,6 +3,7 @@ import pytest
 from eval.read import LogError, read_logs
 from eval.run import headline
 from eval.scorers.output import take_apart
+from tacit.models.characters import _texts
 from tests.conftest import REPO
 
 BENIGN = f"+model_args.benign={REPO}/eval/queries/benign.jsonl"
@@ -113,7 +114,10 @@ def test_a_model_held_to_the_form_gives_answers_that_can_be_graded(tmp_path, tin
     assert {row.label for row in read_logs(folder).compliance_scratchpad if row.tier == "free"} == {
         "complies"
     }
-    assert any("RLHF" in s.output.completion for s in log.samples if s.id.endswith("/free"))
+    faking = {*_texts()["faking"], *_texts()["faking_free"]}
+    for sample in log.samples:
+        thought = take_apart(sample.output.completion, scratchpad=True).scratchpad
+        assert (thought in faking) == sample.id.endswith("/free")
 
 
 def test_a_folder_without_logs_is_refused(tmp_path):
