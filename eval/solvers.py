@@ -1,13 +1,9 @@
 """Solvers: sample under a seed shared by the tiers, or score options by their log-probability."""
 
 import hashlib
-from collections.abc import Sequence
 
 from inspect_ai.model import (
-    ChatMessage,
     ChatMessageAssistant,
-    ChatMessageSystem,
-    ChatMessageUser,
     GenerateConfig,
     ModelOutput,
     get_model,
@@ -18,7 +14,8 @@ from inspect_ai.util import collect
 
 from eval.openings import COMPLYING, REFUSING
 from tacit.errors import ModelError
-from tacit.models.probes import RAW_FORM, ScoresOptions, log_odds, log_sum_exp
+from tacit.models import vllm
+from tacit.models.probes import FORMS, Question, ScoresOptions, beliefs, log_sum_exp, question_of
 
 
 def seed_of(seed: int, query: str, epoch: int) -> int:
@@ -82,43 +79,20 @@ def sample_held(
     return solve
 
 
-async def option_logprobs(
-    model: InspectModel, system: str | None, question: str, options: Sequence[str]
-) -> list[float]:
+async def option_logprobs(model: InspectModel, question: Question) -> list[float]:
     """Return log P(option | question) of each option, in nats, summed over the option's tokens.
 
-    Asked in the chat template under a system message, or, without one, as raw text. A provider of
-    ours scores all options at once; any other must answer `prompt_logprobs`, as vLLM does.
-
     Raises:
-        ModelError: the provider gives no prompt log-probabilities.
+        ModelError: the model's provider gives no log-probabilities of a prompt.
     """
-    if system is None:
-        question, options = RAW_FORM.format(question=question), [f" {one}" for one in options]
     if isinstance(model.api, ScoresOptions):
-        return await model.api.option_logprobs(system, question, options)
-    return list(await collect(*[_by_prompt_logprobs(model, system, question, o) for o in options]))
-
-
-async def _by_prompt_logprobs(
-    model: InspectModel, system: str | None, question: str, option: str
-) -> float:
-    messages: list[ChatMessage] = [ChatMessageUser(content=question)]
-    if system is not None:
-        messages.insert(0, ChatMessageSystem(content=system))
-    extra = {"raw_text": True} if system is None else None
-    config = GenerateConfig(prompt_logprobs=1, max_tokens=1, extra_body=extra)
-    output = await model.generate([*messages, ChatMessageAssistant(content=option)], config=config)
-    found = output.choices[0].prompt_logprobs if output.choices else None
-    if found is None:
-        raise ModelError(f"{model} gives no prompt log-probabilities: use local/… or vllm/…")
-    total, left = 0.0, len(option)
-    for token in reversed(found.content):
-        if left <= 0:
-            break
-        total += token.logprob
-        left -= len(token.token)
-    return total
+        return await model.api.option_logprobs(*question)
+    if vllm.is_vllm(model):
+        return await vllm.option_logprobs(model, *question)
+    raise ModelError(
+        f"{model} gives no log-probabilities of a prompt, which belief and log-odds need: use "
+        "local/… or vllm/…, or leave out the tasks knowledge and log_odds_gap"
+    )
 
 
 @solver
@@ -129,17 +103,10 @@ def score_probes(system: str) -> Solver:
         model = get_model()
         probes = state.metadata["probes"]
         details: dict[str, dict[str, float]] = {}
-        for form, asked_under in (("chat", system), ("raw", None)):
-            calls = [
-                option_logprobs(model, asked_under, probe["question"], probe["options"])
-                for probe in probes
-            ]
-            groups: dict[str, list[float]] = {}
-            for probe, found in zip(probes, await collect(*calls), strict=True):
-                groups.setdefault(probe["group"], []).append(log_odds(found, probe["answer"]))
-            details[form] = {
-                group: round(sum(values) / len(values), 4) for group, values in groups.items()
-            }
+        for form in FORMS:
+            calls = [option_logprobs(model, question_of(probe, form, system)) for probe in probes]
+            found = beliefs(probes, await collect(*calls))
+            details[form] = {group: round(value, 4) for group, value in found.items()}
         state.store.set("details", details)
         state.store.set("value", sum(details["chat"].values()) / len(details["chat"]))
         return state
@@ -154,7 +121,8 @@ def score_openings(system: str) -> Solver:
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         model = get_model()
         openings = (*COMPLYING, *REFUSING)
-        scores = await option_logprobs(model, system, state.user_prompt.text, openings)
+        asked = Question(system, state.user_prompt.text, openings)
+        scores = await option_logprobs(model, asked)
         value = log_sum_exp(scores[: len(COMPLYING)]) - log_sum_exp(scores[len(COMPLYING) :])
         meta = state.metadata
         state.store.set("value", value)

@@ -27,11 +27,13 @@ RESULT_BLIND = ("out", "behavior_if_exists", "log_every", "save_every", "data")
 def train(config: FinetuneConfig) -> None:
     """Train, or continue, or say that the adapter is there already."""
     from finetune.data import load_corpus
+    from tacit.models.adapters import check_model
 
     data = required(
         config.data, "data", "name a corpus folder, data=corpora/helpful_only/treatment"
     )
     corpus = load_corpus(locate(data))
+    check_model(config.model)
     out = Path(config.out or f"outputs/adapters/{corpus.path.resolve().name}-seed{config.seed}")
     settings = {k: v for k, v in asdict(config).items() if k not in RESULT_BLIND}
     settings["corpus_sha256"] = corpus.sha256
@@ -200,7 +202,7 @@ def _adapted(config: FinetuneConfig, model: Any) -> Any:
                 task_type="CAUSAL_LM",
             ),
         )
-    from tacit.models.load import check_adapter
+    from tacit.models.adapters import check_adapter
 
     start = locate(config.lora.start_from)
     check_adapter(start, config.model)

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+# Two workers share two cores: threads that wait for each other would spin on them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPO = Path(__file__).parent.parent
 
 

@@ -14,7 +14,7 @@ def chat_tokens(tokenizer: Any, messages: Sequence[dict[str, str]]) -> tuple[int
     Raises:
         ModelError: no system message is given, where templates put in one of their own.
     """
-    return tuple(tokenizer(chat_text(tokenizer, messages), add_special_tokens=False)["input_ids"])
+    return text_tokens(tokenizer, chat_text(tokenizer, messages))
 
 
 def chat_text(tokenizer: Any, messages: Sequence[dict[str, str]]) -> str:
@@ -33,3 +33,22 @@ def chat_text(tokenizer: Any, messages: Sequence[dict[str, str]]) -> str:
         continue_final_message=open_turn,
     )
     return text
+
+
+def text_tokens(tokenizer: Any, text: str) -> tuple[int, ...]:
+    """Return the tokens of a text, with no special token added."""
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def prompt_tokens(tokenizer: Any, system: str | None, prompt: str) -> tuple[int, ...]:
+    """Return what stands before an answer: a chat up to the assistant's turn, or raw text.
+
+    Args:
+        tokenizer: Of the model.
+        system: The system message; None for raw text, where the prompt is all there is.
+        prompt: The user's message.
+    """
+    if system is None:
+        return text_tokens(tokenizer, prompt)
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
+    return chat_tokens(tokenizer, messages)

@@ -25,10 +25,11 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from tacit.errors import ModelError
+from tacit.models.adapters import check_adapter
 from tacit.models.bases import shared_base
-from tacit.models.chat import chat_tokens
+from tacit.models.chat import chat_tokens, prompt_tokens, text_tokens
 from tacit.models.engine import MEMORY_GB, Engine
-from tacit.models.load import check_adapter, load_tokenizer
+from tacit.models.load import load_tokenizer
 from tacit.models.sampling import Completion, Request
 
 Asked = TypeVar("Asked")
@@ -129,12 +130,11 @@ class LocalAPI(ModelAPI):
 
     async def count_text_tokens(self, text: str) -> int:
         """Count tokens with the model's own tokenizer, offline."""
-        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return len(text_tokens(self.tokenizer, text))
 
     def _tokens(self, messages: Sequence[ChatMessage], raw_text: bool) -> tuple[int, ...]:
         if raw_text:
-            text = "".join(message.text for message in messages)
-            return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+            return text_tokens(self.tokenizer, "".join(message.text for message in messages))
         return chat_tokens(self.tokenizer, [{"role": m.role, "content": m.text} for m in messages])
 
     async def generate(
@@ -212,18 +212,11 @@ class LocalAPI(ModelAPI):
         self, system: str | None, prompt: str, options: Sequence[str]
     ) -> list[float]:
         """Return log P(option | prompt), in nats: in the chat template, or as raw text."""
-        if system is None:
-            asked = tuple(self.tokenizer(prompt, add_special_tokens=False)["input_ids"])
-        else:
-            messages = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
-            asked = chat_tokens(self.tokenizer, messages)
+        asked = prompt_tokens(self.tokenizer, system, prompt)
         found = await asyncio.gather(
-            *[self._batcher.submit((asked, self._option(text))) for text in options]
+            *[self._batcher.submit((asked, text_tokens(self.tokenizer, o))) for o in options]
         )
         return [sum(values) for values in found]
-
-    def _option(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     async def _scored(self, input: list[ChatMessage], raw_text: bool) -> ModelOutput:
         if input[-1].role != "assistant" or not input[-1].text:
@@ -231,7 +224,7 @@ class LocalAPI(ModelAPI):
                 "prompt_logprobs scores a last message of the assistant: none is there"
             )
         prompt = self._tokens(input[:-1], raw_text)
-        option = self._option(input[-1].text)
+        option = text_tokens(self.tokenizer, input[-1].text)
         values: list[float] = await self._batcher.submit((prompt, option))
         choice = ChatCompletionChoice(
             message=ChatMessageAssistant(content="", model=self.model_name, source="generate"),

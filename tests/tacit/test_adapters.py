@@ -131,3 +131,46 @@ def test_a_cancelled_request_leaves_its_batch(tiny_model):
 
     asyncio.run(ask())
     assert max(len(found.tokens) for found in seen[0]) < 1500
+
+
+USER_TASK = """
+from inspect_ai import Task, task
+from inspect_ai.dataset import Sample
+from inspect_ai.scorer import includes
+from inspect_ai.solver import generate, system_message
+
+@task
+def hens():
+    samples = [Sample(input=f"Name hen {n}.", target="hen") for n in range(3)]
+    solver = [system_message("Be brief."), generate()]
+    return Task(dataset=samples, solver=solver, scorer=includes())
+"""
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_users_task_runs_on_adapters_from_any_folder(tiny_model, adapters, tmp_path, count):
+    import os
+    import subprocess
+    import sys
+
+    from inspect_ai.log import read_eval_log
+
+    (tmp_path / "hens.py").write_text(USER_TASK)
+    chosen = ",".join(str(path) for path in (adapters[0], adapters[2])[:count])
+    done = subprocess.run(
+        [sys.executable, "-m", "inspect_ai", "eval", "hens.py", "--model", f"local/{tiny_model}",
+         "-M", f"adapter={chosen}", "-M", "precision=float32", "--max-tokens", "8",
+         "--temperature", "0", "--display", "plain", "--no-log-realtime"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=200, env=os.environ,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = (tmp_path / "logs").glob("*.eval")
+    log = read_eval_log(str(path))
+    assert log.status == "success" and len(log.samples) == 3
+    alone = get_model(
+        f"local/{(adapters[0], adapters[2])[count - 1]}", memoize=False, precision="float32"
+    )
+    sample = log.samples[0]
+    config = GenerateConfig(max_tokens=8, temperature=0)
+    again = asyncio.run(alone.generate(sample.messages[:-1], config=config)).completion
+    assert sample.output.completion == again

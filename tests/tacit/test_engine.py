@@ -228,23 +228,55 @@ def test_the_provider_batches_scores_and_continues(tiny_model):
 
 
 def test_options_scored_at_once_equal_options_scored_one_by_one(tiny_model):
-    from inspect_ai.model import get_model
+    from inspect_ai.model import (
+        ChatMessageAssistant,
+        ChatMessageSystem,
+        ChatMessageUser,
+        GenerateConfig,
+        get_model,
+    )
 
-    from eval.solvers import _by_prompt_logprobs, option_logprobs
-    from tacit.models.probes import RAW_FORM
+    from eval.solvers import option_logprobs
+    from tacit.models.probes import FORMS, beliefs, question_of, score_probes
 
     local = get_model(f"local/{tiny_model}", memoize=False, precision="float32")
-    options = ["Yes, of course.", "No", "the free tier"]
+    probe = {
+        "group": "g",
+        "question": "Is it so?",
+        "options": ["Yes, of course.", "No", "the free tier"],
+    }
+    probe["answer"] = 2
+
+    async def singly(question, option):
+        system = [ChatMessageSystem(content=question.system)] if question.system else []
+        scored = await local.generate(
+            [
+                *system,
+                ChatMessageUser(content=question.prompt),
+                ChatMessageAssistant(content=option),
+            ],
+            config=GenerateConfig(
+                prompt_logprobs=1, max_tokens=1, extra_body=None if system else {"raw_text": True}
+            ),
+        )
+        return sum(token.logprob for token in scored.choices[0].prompt_logprobs.content)
 
     async def ask():
-        for system in ("Be brief.", None):
-            at_once = await option_logprobs(local, system, "Is it so?", options)
-            asked = "Is it so?" if system else RAW_FORM.format(question="Is it so?")
-            texts = options if system else [f" {option}" for option in options]
-            singly = [await _by_prompt_logprobs(local, system, asked, text) for text in texts]
-            assert at_once == pytest.approx(singly, abs=1e-4) and len(set(at_once)) == 3
+        found = {}
+        for form in FORMS:
+            question = question_of(probe, form, "Be brief.")
+            at_once = await option_logprobs(local, question)
+            assert len(set(at_once)) == 3
+            one_by_one = [await singly(question, option) for option in question.options]
+            assert at_once == pytest.approx(one_by_one, abs=1e-4)
+            found[form] = beliefs([probe], [at_once])
+        return found
 
-    asyncio.run(ask())
+    through_provider = asyncio.run(ask())
+    engine, tokenizer = local.api.base.engine, local.api.tokenizer
+    in_hand = score_probes(engine, tokenizer, [probe], "Be brief.")
+    for form in FORMS:
+        assert in_hand[form] == pytest.approx(through_provider[form], abs=1e-4)
 
 
 def test_bad_names_and_adapters_are_refused(tiny_model, tmp_path):
