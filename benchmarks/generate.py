@@ -11,11 +11,14 @@ of both are interleaved; medians.
 import argparse
 import copy
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from record import write_record
+from vllm_peer import PYTHON, VllmPeer
 
 SHARED, OWN, NEW = 1_511, 18, 64
 
@@ -30,9 +33,11 @@ def prompts(count: int, shared: int, own: int, vocab: int) -> list[tuple[int, ..
 
 
 def timed(run: Callable[[], Any]) -> float:
-    """Return the seconds a call takes, the GPU's work included."""
+    """Return the seconds a call takes, the GPU's work included; another process times itself."""
     import torch
 
+    if isinstance(run, VllmPeer):
+        return run()
     started = time.perf_counter()
     run()
     if torch.cuda.is_available():
@@ -150,6 +155,7 @@ def main() -> None:
     from tacit.models.engine import Engine
     from tacit.models.load import load_model
     from tacit.models.sampling import Request
+    from tacit.models.weights import resolve_weights
 
     count, new, rounds, probes = (16, 16, 1, 40) if options.quick else (64, NEW, 3, 500)
     peer, own = load_model(options.model), load_model(options.model)
@@ -162,7 +168,15 @@ def main() -> None:
         engine.generate(requests)
 
     print("sampling")
-    found = interleaved({"local": local, "hf": hf_generate(peer, rows, new)}, rounds)
+    runs: dict[str, Callable[[], Any]] = {"local": local, "hf": hf_generate(peer, rows, new)}
+    if PYTHON.exists():
+        job = {"model": resolve_weights(options.model), "prompts": rows, "new_tokens": new}
+        runs["vllm_cpu"] = VllmPeer(job, Path(tempfile.mkdtemp()))
+    else:
+        print("no vLLM: `make vllm-cpu` builds an environment for it")
+    found = interleaved(runs, rounds)
+    if "vllm_cpu" in runs:
+        runs["vllm_cpu"].close()
     median = {name: statistics.median(seconds) for name, seconds in found.items()}
     table: list[dict[str, Any]] = [
         {
@@ -191,6 +205,8 @@ def main() -> None:
         "local_vs_hf": round(median["hf"] / median["local"], 2),
         "scoring_vs_loop": round(per_probe["loop"] / per_probe["local"], 2),
     }
+    if "vllm_cpu" in median:
+        ratios["local_vs_vllm_cpu"] = round(median["vllm_cpu"] / median["local"], 2)
     if not torch.cuda.is_available():
         floor = floors(own, count, SHARED + OWN + new // 2)
         step = median["local"] / new

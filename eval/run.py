@@ -149,12 +149,13 @@ def _model(config: EvalConfig) -> Any:
     """Return Inspect's model, with the adapter where the setting has one."""
     from inspect_ai.model import get_model
 
-    from tacit.models.vllm import served_name
+    from tacit.models.vllm import served_name, server_options
 
     arguments = dict(config.model_args)
     adapter = config.adapter if config.setting.use_adapter else None
     name = config.model
     if name.startswith("vllm/"):
+        arguments = server_options(adapter) | arguments
         name = served_name(name, adapter, arguments.get("base_url"))
     elif name.startswith("local/") and adapter:
         arguments["adapter"] = adapter

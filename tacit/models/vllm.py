@@ -7,6 +7,7 @@ is scored is then, token for token, what `local/` scores.
 """
 
 import importlib.util
+import json
 import os
 from collections.abc import Sequence
 from functools import cache
@@ -24,6 +25,7 @@ from tacit.models.load import load_tokenizer
 from tacit.models.weights import resolve_weights
 
 PREFIX = "vllm/"
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # vllm.config.lora.MaxLoRARanks
 
 
 def served_name(model: str, adapter: str | None, base_url: str | None = None) -> str:
@@ -44,6 +46,21 @@ def served_name(model: str, adapter: str | None, base_url: str | None = None) ->
         name = folder
     _need("openai", "talk to a server")
     return f"{PREFIX}{name}" + (f":{Path(adapter).resolve()}" if adapter else "")
+
+
+def server_options(adapter: str | None) -> dict[str, int]:
+    """Return what `vllm serve` has to be told of an adapter: a rank it has a size for.
+
+    Raises:
+        ModelError: the adapter's rank is larger than vLLM takes.
+    """
+    if adapter is None:
+        return {}
+    config = json.loads((Path(adapter) / "adapter_config.json").read_text(encoding="utf-8"))
+    fitting = [rank for rank in RANKS if rank >= config["r"]]
+    if not fitting:
+        raise ModelError(f"{adapter} has rank {config['r']}: vLLM takes {RANKS[-1]} at most")
+    return {"max_lora_rank": fitting[0]}
 
 
 def _need(package: str, purpose: str) -> None:
