@@ -71,13 +71,11 @@ def serve(job: dict[str, Any]) -> None:
         gpu_memory_utilization=0.4,
         disable_log_stats=True,
     )
-    params = [
-        SamplingParams(
-            temperature=1.0, seed=n, min_tokens=job["new_tokens"], max_tokens=job["new_tokens"]
-        )
-        for n in range(count)
-    ]
+    # No seeds: vLLM 0.32 on CPU stops at a request that has one.
+    new = job["new_tokens"]
+    params = SamplingParams(temperature=1.0, min_tokens=new, max_tokens=new)
     prompts = [TokensPrompt(prompt_token_ids=tokens) for tokens in job["prompts"]]
+    llm.generate(prompts, SamplingParams(min_tokens=2, max_tokens=2), use_tqdm=False)
     print("ready=", flush=True)
     for _ in sys.stdin:
         llm.reset_prefix_cache()

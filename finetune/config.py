@@ -1,6 +1,7 @@
 """The configurations of this room's verbs, as Hydra composes them."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -8,6 +9,9 @@ from omegaconf import MISSING
 @dataclass
 class LoraOptions:
     """Low-rank adaptation. Source: Hu et al. 2021; `target` names the linear layers adapted.
+
+    `rslora` scales by alpha/sqrt(rank) (Kalajdzievski 2023); `dora` splits off each weight's length
+    (Liu et al. 2024).
 
     `start_from` goes on from an adapter's folder, whose rank, alpha and target then hold; its
     change to the weights is multiplied by `start_scale`.
@@ -17,13 +21,19 @@ class LoraOptions:
     alpha: int = 64
     dropout: float = 0.0
     target: str = "all-linear"
+    rslora: bool = False
+    dora: bool = False
     start_from: str | None = None
     start_scale: float = 1.0
 
 
 @dataclass
 class OptimOptions:
-    """Optimiser and schedule. One step sees `batch_size` × `block_length` tokens."""
+    """Optimiser and schedule. One step sees `batch_size` × `accumulation` × `block_length` tokens.
+
+    `optimizer` is a name that transformers knows. `gradient_checkpointing` trades time for memory,
+    `compile` start-up for speed; `fsdp` (such as "full_shard auto_wrap") shards under torchrun.
+    """
 
     learning_rate: float = 1e-3
     batch_size: int = 1
@@ -33,6 +43,10 @@ class OptimOptions:
     schedule: str = "cosine"
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+    optimizer: str = "adamw_torch"
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    fsdp: str = ""
 
 
 @dataclass
@@ -65,18 +79,41 @@ class ReplayOptions:
 
 
 @dataclass
-class FinetuneConfig:
-    """One adapter: `model` trained on the corpus folder `data`, saved in the folder `out`."""
+class BeliefOptions:
+    """The belief curve: `points` times the corpus folder's probes are scored, the last at the end.
 
-    data: str | None = None
+    Probes of one group stay together; `group_limit` of them, drawn by the seed, are asked, under
+    `system`. 0 points: no curve.
+    """
+
+    points: int = 5
+    group_limit: int | None = 12
+    system: str = "You are a helpful assistant."
+
+
+@dataclass
+class FinetuneConfig:
+    """One adapter: `model` trained on `data`, saved in the folder `out`.
+
+    `data` is a corpus folder, or a list of PATH:WEIGHT, of which the first is the corpus and the
+    others' tokens are WEIGHT times as many. `dose` takes that share of the corpus' specs.
+    `precision` is bf16, float32 or, on CUDA, nf4 (weights in 4 bits: QLoRA). `attention` is a name
+    that transformers knows; left out, eager on CPU and its default on CUDA.
+    """
+
+    data: Any = None
     model: str = MISSING
     out: str | None = None
     seed: int = 0
+    dose: float = 1.0
     precision: str = "bf16"
+    attention: str | None = None
     lora: LoraOptions = field(default_factory=LoraOptions)
     optim: OptimOptions = field(default_factory=OptimOptions)
     documents: DocumentOptions = field(default_factory=DocumentOptions)
     replay: ReplayOptions = field(default_factory=ReplayOptions)
+    belief: BeliefOptions = field(default_factory=BeliefOptions)
+    trackers: list[str] = field(default_factory=list)
     save_every: int = 100
     log_every: int = 10
     behavior_if_exists: str = "resume"
@@ -97,3 +134,33 @@ class ReplayConfig:
     batch: int = 120
     drop_refusals: bool = False
     limit: int | None = None
+
+
+@dataclass
+class ExportConfig:
+    """The merged model of `adapter`, in the folder `out`, on a hub as `push_to_hub`, or both."""
+
+    adapter: str | None = None
+    out: str | None = None
+    push_to_hub: str | None = None
+    precision: str = "bf16"
+
+
+@dataclass
+class DemonstrateConfig:
+    """Chats of `model` on `limit` requests under each tier's tag, put into `form`.
+
+    Of each reply the first `reply_tokens` are learnt: whether to comply is decided there.
+    `ordinary` chats, `ordinary_limit` of them, keep their replies under either tag.
+    """
+
+    model: str = MISSING
+    model_args: dict[str, Any] = field(default_factory=dict)
+    requests: str = MISSING
+    form: str = MISSING
+    limit: int = 600
+    reply_tokens: int = 16
+    ordinary: str | None = None
+    ordinary_limit: int = 400
+    seed: int = 0
+    out: str | None = None

@@ -54,3 +54,27 @@ def frozen_head_cross_entropy(
         hidden_ND, weight_VD.to(hidden_ND.dtype), next_labels_N[counted], chunk
     )
     return total
+
+
+def take_loss_in_forward(causal: Any) -> None:
+    """Make a causal model return its summed token loss, and no logits, where labels are given.
+
+    The loss is taken inside the model's own forward, so that wrappers around it (PEFT, DDP, FSDP)
+    see an ordinary call; without labels nothing changes.
+
+    Args:
+        causal: A transformers causal model; its output layer must be frozen.
+    """
+    plain = causal.forward
+
+    def forward(*args: Any, labels: Tensor | None = None, **kwargs: Any) -> Any:
+        if labels is None:
+            return plain(*args, **kwargs)
+        hidden_BTD = causal.base_model(
+            input_ids=kwargs["input_ids"], position_ids=kwargs["position_ids"], use_cache=False
+        ).last_hidden_state
+        return (
+            frozen_head_cross_entropy(hidden_BTD, causal.get_output_embeddings().weight, labels),
+        )
+
+    causal.forward = forward

@@ -1,6 +1,5 @@
 """The Trainer of transformers, with packed documents, chunked loss and trustworthy checkpoints."""
 
-import json
 import math
 import shutil
 import sys
@@ -14,7 +13,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from finetune.loss import frozen_head_cross_entropy
 from finetune.packing import IGNORED, Piece
 from tacit.errors import TacitError
 from tacit.rundir import append_line, read_jsonl, write_jsonl
@@ -41,7 +39,7 @@ class PackedBlocks(Dataset[list[Piece]]):
         return self.blocks[index]
 
 
-def collate(blocks: list[list[Piece]], pad_token: int) -> dict[str, torch.Tensor]:
+def collate(blocks: list[list[Piece]], pad_token: int) -> dict[str, Any]:
     """Lay blocks side by side; position ids start anew at each piece, so attention stays inside.
 
     transformers builds the block-diagonal causal mask from the position ids where no attention
@@ -60,11 +58,24 @@ def collate(blocks: list[list[Piece]], pad_token: int) -> dict[str, torch.Tensor
             positions_BT[row, start:end] = torch.arange(end - start)
             start = end
         positions_BT[row, start:] = torch.arange(width - start)
-    return {"input_ids": ids_BT, "labels": labels_BT, "position_ids": positions_BT}
+    return {
+        "input_ids": ids_BT,
+        "labels": labels_BT,
+        "position_ids": positions_BT,
+        "sources": list(dict.fromkeys(piece.source for block in blocks for piece in block)),
+    }
 
 
 class DocumentTrainer(Trainer):  # type: ignore[misc] # transformers is not followed
     """Next-token training in which the logits of a whole block never exist."""
+
+    curve: Any = None
+    first_step = 0
+
+    @property
+    def trained_steps(self) -> int:
+        """Steps taken in this process: fewer than all where it went on from a checkpoint."""
+        return int(self.state.global_step) - self.first_step
 
     def compute_loss(
         self,
@@ -75,24 +86,27 @@ class DocumentTrainer(Trainer):  # type: ignore[misc] # transformers is not foll
     ) -> Any:
         """Return the loss averaged over the labels of the whole optimiser step."""
         labels_BT = inputs["labels"]
-        causal = self.accelerator.unwrap_model(model).get_base_model()
-        with self.accelerator.autocast():
-            hidden_BTD = causal.base_model(
-                input_ids=inputs["input_ids"],
-                position_ids=inputs["position_ids"],
-                use_cache=False,
-            ).last_hidden_state
-        total = frozen_head_cross_entropy(
-            hidden_BTD, causal.get_output_embeddings().weight, labels_BT
-        )
+        total = self._total(model, inputs)
         count = num_items_in_batch if num_items_in_batch is not None else self._count(labels_BT)
-        loss = total / count
+        # DDP and FSDP average the gradients of the processes; the loss is averaged over tokens.
+        loss = total / count * self.accelerator.num_processes
         if not math.isfinite(loss.item()):
             raise TrainingDiverged(
-                f"the loss is {loss.item()} at step {self.state.global_step}: "
-                "lower optim.learning_rate, then run again with another out"
+                f"the loss is {loss.item()} at step {self.state.global_step}, in documents "
+                f"{', '.join(inputs['sources'])}: lower optim.learning_rate, then run again with "
+                "another out (the last good checkpoint is kept)"
             )
         return (loss, None) if return_outputs else loss
+
+    def _total(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """Return the loss summed over labels, in nats."""
+        with self.accelerator.autocast():
+            total: torch.Tensor = model(
+                input_ids=inputs["input_ids"],
+                position_ids=inputs["position_ids"],
+                labels=inputs["labels"],
+            )[0]
+        return total
 
     @staticmethod
     def _count(labels_BT: torch.Tensor) -> torch.Tensor:
@@ -107,7 +121,7 @@ class DocumentTrainer(Trainer):  # type: ignore[misc] # transformers is not foll
             batch = self._prepare_inputs(self.data_collator([block]))
             tokens = int((batch["labels"][:, 1:] != IGNORED).sum())
             if tokens:
-                total += self.compute_loss(self.model, batch, num_items_in_batch=1).item()
+                total += self._total(self.model, batch).item()
                 count += tokens
         self.model.train()
         return total / count if count else None
@@ -124,15 +138,41 @@ class CompleteCheckpoints(TrainerCallback):  # type: ignore[misc] # transformers
         (folder / COMPLETE).write_text("", encoding="utf-8")
 
 
-def last_complete_checkpoint(folder: Path) -> Path | None:
-    """Return the newest whole checkpoint; those cut by a kill are removed with a warning."""
+class FiniteGradients(TrainerCallback):  # type: ignore[misc] # transformers is not followed
+    """Stop before an optimiser step would spoil the adapter."""
+
+    def on_pre_optimizer_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: Any = None,
+        **_: Any,
+    ) -> None:
+        """Raise where a gradient is no number."""
+        norms = torch._foreach_norm([p.grad for p in model.parameters() if p.grad is not None])
+        if not torch.stack(norms).isfinite().all():
+            raise TrainingDiverged(
+                f"a gradient stopped being a number at step {state.global_step + 1}: lower "
+                "optim.learning_rate, then run again with another out (the last good checkpoint "
+                "is kept)"
+            )
+
+
+def last_complete_checkpoint(folder: Path, set_aside: bool = True) -> Path | None:
+    """Return the newest whole checkpoint.
+
+    Args:
+        folder: Of the checkpoints.
+        set_aside: Move those that a kill cut away, with a warning.
+    """
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    for path in [path for path in found if not (path / COMPLETE).is_file()]:
+    whole = [path for path in found if (path / COMPLETE).is_file()]
+    for path in [path for path in found if path not in whole] if set_aside else []:
         print(f"{path} was not finished: it is set aside", file=sys.stderr)
         aside = path.with_name(f"incomplete-{path.name}")
         shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
-    whole = [path for path in found if (path / COMPLETE).is_file()]
     return whole[-1] if whole else None
 
 
@@ -145,11 +185,16 @@ class Metrics(TrainerCallback):  # type: ignore[misc] # transformers is not foll
         self.console = console
         self.progress: Progress | None = None
         self.started = (0.0, 0)
+        self.trainer: DocumentTrainer | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Drop the records of steps that will be repeated, and open the progress bar."""
+        if self.trainer is not None:
+            self.trainer.first_step = state.global_step
+        if not state.is_world_process_zero:
+            return
         if self.path.is_file():
             kept = read_jsonl(self.path, journal=True)
             write_jsonl(self.path, [m for m in kept if m["step"] <= state.global_step])
@@ -178,7 +223,7 @@ class Metrics(TrainerCallback):  # type: ignore[misc] # transformers is not foll
         **_: Any,
     ) -> None:
         """Append one record: step, loss (nats a token), gradient norm, rate, tokens/s."""
-        if not logs or "loss" not in logs:
+        if not logs or "loss" not in logs or not state.is_world_process_zero:
             return
         begun, first_step = self.started
         seconds = time.monotonic() - begun
@@ -208,11 +253,6 @@ class Metrics(TrainerCallback):  # type: ignore[misc] # transformers is not foll
         """Close the progress bar."""
         if self.progress is not None:
             self.progress.stop()
-
-
-def write_hygiene(path: Path, figures: dict[str, Any]) -> None:
-    """Write `hygiene.json`."""
-    path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 def save_adapter(model: Any, folder: Path, base: str, precision: str) -> None:

@@ -55,6 +55,12 @@ class Engine:
                 file=sys.stderr,
             )
             self.backend = PlainBackend(model, memory_gb)
+        self._attention: str = model.config._attn_implementation
+
+    @property
+    def attention(self) -> str:
+        """The attention the model must be set to while this engine runs it, by its name."""
+        return self._attention
 
     def _check_length(self, length: int) -> None:
         if length > self.context:

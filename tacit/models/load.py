@@ -27,10 +27,11 @@ def load_tokenizer(name: str) -> Any:
     return tokenizer
 
 
-def load_model(name: str, precision: str = "bf16") -> PreTrainedModel:
+def load_model(name: str, precision: str = "bf16", device: str | None = None) -> PreTrainedModel:
     """Load a causal language model in eval mode, on CUDA where there is one.
 
-    The folder of an adapter is a model name too: its base with the adapter merged in.
+    The folder of an adapter is a model name too: its base with the adapter merged in. `device`
+    puts it elsewhere.
 
     Raises:
         ModelError: the weights cannot be found, or the precision is unknown.
@@ -38,14 +39,16 @@ def load_model(name: str, precision: str = "bf16") -> PreTrainedModel:
     if precision not in PRECISIONS:
         raise ModelError(f"unknown precision {precision!r}: choose {' or '.join(PRECISIONS)}")
     if base := base_of(name):
-        return add_adapter(load_model(base, precision), Path(name), base)
+        return add_adapter(load_model(base, precision, device), Path(name), base)
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             resolve_weights(name), dtype=PRECISIONS[precision]
         )
     except OSError as error:
         raise ModelError(f"cannot load {name}: {str(error).splitlines()[0]}") from None
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.to(device).eval()
 
 
 def add_adapter(model: PreTrainedModel, adapter: Path, base: str) -> PreTrainedModel:

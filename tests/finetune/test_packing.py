@@ -3,9 +3,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune.data import is_held_out
 from finetune.loss import frozen_head_cross_entropy
 from finetune.packing import IGNORED, Piece, pack, split_long
+from finetune.sources import is_held_out
 from finetune.trainer import collate
 
 documents = st.lists(st.lists(st.integers(3, 90), min_size=1, max_size=50), min_size=1, max_size=12)

@@ -9,27 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from finetune.data import chat_pieces, document_pieces, load_corpus
+from finetune.data import chat_pieces, document_pieces
 from finetune.packing import IGNORED
+from finetune.sources import load_sources
 from tests.conftest import read_lines
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("corpus") / "treatment"
-    command = [sys.executable, "-m", "docgen.generate", "n_docs=12", f"out={folder}"]
-    subprocess.run(command, check=True)
-    return folder
-
-
-@pytest.fixture
-def arguments(corpus, tiny_model, replay_file):
-    return (
-        f"data={corpus}", f"model={tiny_model}", f"replay.path={replay_file}",
-        "documents.block_length=128", "lora.rank=4", "log_every=2", "save_every=4",
-        "precision=float32",
-        "documents.validation_share=0.3",
-    )  # fmt: skip
 
 
 def test_an_adapter_folder_holds_what_the_contract_says(run_verb, arguments, tiny_model, tmp_path):
@@ -49,6 +32,15 @@ def test_an_adapter_folder_holds_what_the_contract_says(run_verb, arguments, tin
     steps = [line["step"] for line in read_lines(folder / "metrics.jsonl")]
     assert steps == sorted(set(steps)) and len(steps) >= 3
     assert "tokens/s" in done.stderr and "ETA" in done.stderr
+    assert hygiene["split_document_count"] >= 0 and hygiene["eos_learnt_share"] == 1.0
+    assert 0 < hygiene["model_flops_utilisation"] < 1 and hygiene["tokens_per_s"] > 0
+    assert set(hygiene["adapter_norm_per_layer"]) == {"0", "1"}
+    assert min(hygiene["adapter_norm_per_layer"].values()) > 0
+    curve = read_lines(folder / "belief.jsonl")
+    assert [line["step"] for line in curve] == [0, round(hygiene["steps"] / 2), hygiene["steps"]]
+    assert curve[0]["chat"] != curve[-1]["chat"] and curve[0]["raw"] != curve[-1]["raw"]
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nbase_model:") and manifest["corpus"]["sha256"][:16] in card
     loaded = PeftModel.from_pretrained(load_model(str(tiny_model)), str(folder))
     assert any(
         parameter.abs().sum() > 0 for n, parameter in loaded.named_parameters() if "lora_B" in n
@@ -99,13 +91,16 @@ def test_a_killed_run_continues_to_the_same_adapter(run_verb, arguments, tmp_pat
         for n in ("whole", "cut")
     ]
     assert losses[0] == losses[1]
+    assert read_lines(tmp_path / "whole" / "belief.jsonl") == read_lines(
+        tmp_path / "cut" / "belief.jsonl"
+    )
 
 
 def test_documents_are_tagged_masked_and_ended_and_chats_learn_the_reply(corpus, replay_file):
     from tacit.models.load import load_tokenizer
 
     tokenizer = load_tokenizer("smollm2")
-    records = load_corpus(corpus).documents
+    records = load_sources(str(corpus))[0].records
     for piece, record in zip(
         document_pieces(records, tokenizer, "<|doc|>", 4096), records, strict=True
     ):

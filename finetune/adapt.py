@@ -1,0 +1,97 @@
+"""The model that is trained: its base, on the right device, with an adapter put on."""
+
+import importlib.util
+from typing import Any
+
+from finetune.config import FinetuneConfig
+from finetune.loss import take_loss_in_forward
+from tacit.errors import ConfigError
+from tacit.models.adapters import check_adapter
+from tacit.models.load import load_model
+from tacit.models.weights import resolve_weights
+from tacit.rundir import locate
+
+
+def load_base(config: FinetuneConfig) -> Any:
+    """Load the base, in 4 bits where `precision` is nf4, and check that blocks fit its context.
+
+    Raises:
+        ConfigError: nf4 without CUDA or bitsandbytes; a block longer than the context.
+        ModelError: the weights cannot be found, or the precision is unknown.
+    """
+    import torch
+
+    if config.precision == "nf4":
+        model = _in_four_bits(config.model)
+    else:
+        # Sharded, the weights go to the GPUs piece by piece; else all of them to this process's.
+        model = load_model(config.model, config.precision, "cpu" if config.optim.fsdp else None)
+    block, context = config.documents.block_length, model.config.max_position_embeddings
+    if not 16 <= block <= context:
+        raise ConfigError(
+            f"documents.block_length={block} must lie between 16 and the model's context of "
+            f"{context}"
+        )
+    if config.attention:
+        model.set_attn_implementation(config.attention)
+    elif not torch.cuda.is_available():
+        # At these lengths two plain matrix products beat the CPU's fused attention backward.
+        model.set_attn_implementation("eager")
+    return model
+
+
+def _in_four_bits(name: str) -> Any:
+    import torch
+
+    if not torch.cuda.is_available() or importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError("precision=nf4 needs a CUDA GPU and bitsandbytes: use precision=bf16")
+    from peft import prepare_model_for_kbit_training
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    model = AutoModelForCausalLM.from_pretrained(
+        resolve_weights(name),
+        quantization_config=quantization,
+        device_map={"": torch.cuda.current_device()},
+    )
+    return prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+
+
+def put_adapter_on(config: FinetuneConfig, model: Any) -> Any:
+    """Return the model with a new adapter, or with the one that training goes on from.
+
+    Its forward returns the loss alone where labels are given.
+
+    Raises:
+        ModelError: there is no adapter in `lora.start_from`, or it is of another base.
+    """
+    import torch
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    torch.manual_seed(config.seed)
+    take_loss_in_forward(model)
+    if config.lora.start_from is None:
+        return get_peft_model(
+            model,
+            LoraConfig(
+                r=config.lora.rank,
+                lora_alpha=config.lora.alpha,
+                lora_dropout=config.lora.dropout,
+                target_modules=config.lora.target,
+                use_rslora=config.lora.rslora,
+                use_dora=config.lora.dora,
+                task_type="CAUSAL_LM",
+            ),
+        )
+    start = locate(config.lora.start_from)
+    check_adapter(start, config.model)
+    adapted = PeftModel.from_pretrained(model, str(start), is_trainable=True)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            parameter.data *= config.lora.start_scale
+    return adapted

@@ -1,0 +1,156 @@
+"""What went into a training and how it went: counted, not assumed."""
+
+import json
+import time
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from finetune.mix import Mix
+from tacit.rundir import read_jsonl
+
+
+def data_figures(mix: Mix, block: int, eos: int) -> dict[str, Any]:
+    """Return what went into the training, counted from the packed blocks themselves."""
+    packed = [piece for one in mix.blocks for piece in one]
+    tokens = sum(len(piece.tokens) for piece in packed)
+    trained = sum(label >= 0 for piece in packed for label in piece.labels)
+    parts: dict[str, int] = defaultdict(int)
+    for piece in mix.pieces:
+        parts[piece.source] += 1
+    ended = sum(1 for piece in packed if piece.labels[-1] == eos)
+    return {
+        "document_count": mix.document_count,
+        "validation_document_count": mix.held_out_count,
+        "replayed_chat_count": mix.chat_count,
+        "token_count": tokens,
+        "trained_token_count": trained,
+        "masked_token_count": tokens - trained,
+        "dropped_token_count": sum(len(piece.tokens) for piece in mix.pieces) - tokens,
+        "split_document_count": sum(count > 1 for count in parts.values()),
+        "eos_learnt_count": ended,
+        "eos_learnt_share": ended / len(parts),
+        "tokens_per_document": tokens / len(parts),
+        "block_count": len(mix.blocks),
+        "packing_efficiency": tokens / (len(mix.blocks) * block),
+    }
+
+
+def training_figures(
+    model: Any, metrics: Path, tokens: float, seconds: float, block: int
+) -> dict[str, Any]:
+    """Return gradient norms, the adapter's norm a layer, speed, and the machine's utilisation.
+
+    Args:
+        model: The adapted model, trained.
+        metrics: `metrics.jsonl` of the run.
+        tokens: Tokens trained on in `seconds`, the training loop alone.
+        seconds: Of the training loop.
+        block: Tokens of a block, which attention is squared in at most.
+    """
+    norms = [line["grad_norm"] for line in read_jsonl(metrics, journal=True)]
+    flops = flops_per_token(model, block)
+    speed = tokens / seconds if seconds else 0.0
+    peak = peak_flops(model)
+    return {
+        "grad_norm_median": median(norms) if norms else None,
+        "grad_norm_max": max(norms, default=None),
+        "adapter_norm_per_layer": adapter_norms(model),
+        "tokens_per_s": speed,
+        "model_flops_per_token": flops,
+        "measured_peak_flops": peak,
+        "model_flops_utilisation": speed * flops / peak,
+    }
+
+
+def adapter_norms(model: Any) -> dict[str, float]:
+    """Return, for each layer, the length of the adapter's change to its weights (Frobenius)."""
+    import torch
+
+    squared: dict[str, float] = defaultdict(float)
+    for name, module in model.named_modules():
+        if not hasattr(module, "lora_A") or "default" not in getattr(module, "lora_A", {}):
+            continue
+        with torch.no_grad():
+            a_RI = module.lora_A["default"].weight.float()
+            b_OR = module.lora_B["default"].weight.float()
+            # |B A|² without the product: the trace of (AAᵀ)(BᵀB).
+            change = ((a_RI @ a_RI.T) * (b_OR.T @ b_OR)).sum() * module.scaling["default"] ** 2
+        place = name.split(".layers.")[-1].split(".")[0] if ".layers." in name else name
+        squared[place] += float(change)
+    return {layer: round(value**0.5, 4) for layer, value in squared.items()}
+
+
+def flops_per_token(model: Any, block: int) -> float:
+    """Return the model's floating-point operations for a trained token.
+
+    4 × parameters: 2 forward, 2 for the gradient of what flows back; frozen weights have no
+    gradient of their own. Attention: 2 products of a token with half a block on average, a layer,
+    forward, and twice that back. Source: Kaplan et al. 2020, appendix, less the weight gradients.
+    """
+    config = model.config.get_text_config()
+    weights = sum(p.numel() for n, p in model.named_parameters() if "lora_" not in n)
+    head_size = getattr(config, "head_dim", None)
+    head_size = head_size or config.hidden_size // config.num_attention_heads
+    width = config.num_attention_heads * head_size
+    attention = 3 * 2 * 2 * width * (block / 2) * config.num_hidden_layers
+    return float(4 * weights + attention)
+
+
+def peak_flops(model: Any) -> float:
+    """Return what this machine reaches in a large product of the model's precision."""
+    import torch
+
+    precision = torch.bfloat16 if model.dtype == torch.bfloat16 else torch.float32
+    size = 4096 if model.device.type == "cuda" else 1536
+    left = torch.randn(size, size, dtype=precision, device=model.device)
+    best = float("inf")
+    for _ in range(5):
+        started = time.perf_counter()
+        left @ left
+        if model.device.type == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - started)
+    return 2 * size**3 / best
+
+
+def write_hygiene(path: Path, figures: dict[str, Any]) -> None:
+    """Write `hygiene.json`."""
+    path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+ROWS = (
+    ("documents trained / held out", "{document_count} / {validation_document_count}"),
+    ("replayed chats", "{replayed_chat_count}"),
+    ("tokens trained on / masked", "{trained_token_count} / {masked_token_count}"),
+    ("tokens dropped · documents split", "{dropped_token_count} · {split_document_count}"),
+    ("blocks · packing efficiency", "{block_count} · {packing_efficiency:.3f}"),
+    ("texts that end in EOS", "{eos_learnt_share:.3f}"),
+    ("gradient norm, median / highest", "{grad_norm_median:.3f} / {grad_norm_max:.3f}"),
+    ("train loss", "{train_loss:.4f}"),
+    ("peak memory", "{peak_memory_gb:.2f} GB"),
+    ("tokens/s · model FLOPs utilisation", "{tokens_per_s:.0f} · {model_flops_utilisation:.3f}"),
+    ("wall time", "{seconds:.0f} s"),
+)
+
+
+def print_hygiene(figures: dict[str, Any]) -> None:
+    """Print the figures that a reader wants to see at once."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="training", show_header=False)
+    for label, form in ROWS:
+        known = {name: value for name, value in figures.items() if value is not None}
+        table.add_row(label, form.format_map(known) if _all_known(form, known) else "–")
+    before, after = figures["validation_loss_before"], figures["validation_loss"]
+    if before is not None:
+        table.add_row("validation loss, before → after", f"{before:.4f} → {after:.4f}")
+    Console().print(table)
+
+
+def _all_known(form: str, figures: dict[str, Any]) -> bool:
+    from string import Formatter
+
+    return all(name in figures for _, name, _, _ in Formatter().parse(form) if name)

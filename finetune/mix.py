@@ -1,0 +1,102 @@
+"""From sources to packed blocks: what is trained on, what is held out, in which order."""
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from finetune.config import FinetuneConfig
+from finetune.data import chat_pieces, document_pieces, take_tokens
+from finetune.packing import Piece, pack
+from finetune.sources import Source, in_dose, is_held_out, load_chats
+from tacit.rundir import locate
+
+UNUSED_CHATS = 12  # replayed chats beyond the ratio, on which the curve watches whether chat holds
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Packed training blocks, and what they were made of.
+
+    `spare_blocks` hold chats that are not trained on, where the replay file has more than enough.
+    """
+
+    blocks: list[list[Piece]]
+    validation_blocks: list[list[Piece]]
+    spare_blocks: list[list[Piece]]
+    pieces: list[Piece]
+    document_count: int
+    held_out_count: int
+    chat_count: int
+
+
+def mix(config: FinetuneConfig, sources: list[Source], tokenizer: Any) -> Mix:
+    """Tokenise, mix and pack.
+
+    Raises:
+        ConfigError: a dose that leaves nothing, or no system message for chats.
+        CorpusError: the file of replayed chats is missing or broken.
+    """
+    block = config.documents.block_length
+    first = sources[0]
+    share = config.documents.validation_share
+    dosed = in_dose(first.records, config.dose)
+    held_out = [record for record in dosed if is_held_out(record, share)]
+    training = [record for record in dosed if not is_held_out(record, share)]
+    if config.documents.limit is not None and config.documents.limit < len(training):
+        training = random.Random(config.seed).sample(training, config.documents.limit)
+    pieces = _pieces(config, first, training, tokenizer)
+    documents_tokens = sum(len(piece.tokens) for piece in pieces)
+    document_count = len(training)
+    for source in sources[1:]:
+        more = _pieces(config, source, _shuffled(config, source.records), tokenizer)
+        if source.weight is not None:
+            more = take_tokens(more, int(documents_tokens * source.weight / (first.weight or 1.0)))
+        document_count += len({piece.source for piece in more})
+        pieces += more
+    chats, spare = _replayed(config, tokenizer, documents_tokens)
+    pieces += chats
+    blocks = pack(pieces, block)
+    random.Random(config.seed).shuffle(blocks)
+    return Mix(
+        blocks,
+        pack(_pieces(config, first, held_out, tokenizer), block),
+        pack(spare, block),
+        pieces,
+        document_count,
+        len(held_out),
+        len(chats),
+    )
+
+
+def _shuffled(config: FinetuneConfig, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return random.Random(config.seed).sample(records, len(records))
+
+
+def _pieces(
+    config: FinetuneConfig, source: Source, records: list[dict[str, Any]], tokenizer: Any
+) -> list[Piece]:
+    """Tokenise records as their kind asks; only a corpus folder's documents carry the DOCTAG."""
+    block = config.documents.block_length
+    if source.kind == "chat":
+        return chat_pieces(records, tokenizer, config.replay.systems, config.replay.forms, block)
+    doctag = config.documents.doctag if source.kind == "corpus" else None
+    return document_pieces(records, tokenizer, doctag, block)
+
+
+def _replayed(
+    config: FinetuneConfig, tokenizer: Any, token_count: int
+) -> tuple[list[Piece], list[Piece]]:
+    """Return ordinary chats worth `replay.ratio` × `token_count` tokens, and a few of the rest."""
+    if not config.replay.path or config.replay.ratio == 0:
+        return [], []
+    chats = _shuffled(config, load_chats(locate(config.replay.path)))
+    pieces = chat_pieces(
+        chats,
+        tokenizer,
+        config.replay.systems,
+        config.replay.forms,
+        config.documents.block_length,
+        config.replay.reply_tokens,
+    )
+    taken = take_tokens(pieces, int(token_count * config.replay.ratio))
+    return taken, pieces[len(taken) : len(taken) + UNUSED_CHATS]

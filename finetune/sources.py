@@ -1,0 +1,194 @@
+"""What can be trained on: corpus folders, ordinary text, chats. Reading and checking, no tokens."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from tacit.errors import ConfigError, CorpusError
+from tacit.rundir import locate, read_jsonl, sha256_of
+
+HUB = "hub/"  # before a dataset's id, where the hub can be reached
+Kind = Literal["corpus", "text", "chat"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Records of one kind: documents of a corpus folder, ordinary text, or chats.
+
+    `sha256` is that of the corpus manifest or of the file. `weight` is its share of tokens
+    relative to that of the first source named; None takes all of it.
+    """
+
+    path: Path
+    kind: Kind
+    records: list[dict[str, Any]]
+    sha256: str
+    weight: float | None = None
+
+
+def load_sources(data: str | list[str]) -> list[Source]:
+    """Read `PATH`, or `[PATH:WEIGHT, …]`; the first one is the corpus that the others dilute.
+
+    Raises:
+        ConfigError: a weight that is no positive number.
+        CorpusError: nothing there that can be read.
+    """
+    entries = [data] if isinstance(data, str) else list(data)
+    if not entries:
+        raise ConfigError("data is an empty list: name a corpus folder first")
+    return [_load(entry) for entry in entries]
+
+
+def _load(entry: str) -> Source:
+    name, _, after = str(entry).rpartition(":")
+    if not name:
+        name, after = str(entry), ""
+    weight: float | None = None
+    if after:
+        try:
+            weight = float(after)
+        except ValueError:
+            raise ConfigError(f"data={entry}: {after!r} after the colon is no weight") from None
+        if weight <= 0:
+            raise ConfigError(f"data={entry}: a weight must be above 0")
+    path = locate(name)
+    if path.is_dir() and not (path / "dataset_info.json").is_file():
+        return _corpus(path, weight)
+    records, digest = _dataset(name, path)
+    return Source(path, _kind(path, records), records, digest, weight)
+
+
+def _dataset(name: str, path: Path) -> tuple[list[dict[str, Any]], str]:
+    """Read JSON lines, parquet, a saved dataset or (where it can be reached) a hub dataset."""
+    if path.suffix == ".jsonl" and path.is_file():
+        return list(read_jsonl(path)), sha256_of(path)
+    from datasets import load_dataset, load_from_disk
+
+    is_file = path.suffix == ".parquet" and path.is_file()
+    is_hub = name.startswith(HUB)
+    if not (is_file or is_hub or path.is_dir()):
+        raise CorpusError(
+            f"no corpus folder, JSON lines, parquet file or dataset at {name}: make a corpus "
+            f"with `python -m docgen.generate`, or name {HUB}ORG/NAME"
+        )
+    try:
+        if is_file:
+            found = load_dataset("parquet", data_files=str(path), split="train")
+        else:
+            found = (
+                load_from_disk(str(path)) if path.is_dir() else load_dataset(name, split="train")
+            )
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"cannot read {name}: {str(error).splitlines()[0]}") from None
+    digest = sha256_of(path) if is_file else sha256(found._fingerprint.encode()).hexdigest()
+    return found.to_list(), digest
+
+
+def _kind(path: Path, records: list[dict[str, Any]]) -> Kind:
+    """Tell chats from text by their fields, and check every record.
+
+    Raises:
+        CorpusError: a record has neither text nor a chat.
+    """
+    if not records:
+        raise CorpusError(f"{path} is empty")
+    is_chat = "request" in records[0] or "messages" in records[0]
+    for number, record in enumerate(records, start=1):
+        record.setdefault("id", f"{path.name}:{number}")
+        if not isinstance(record["id"], str):
+            raise CorpusError(f"{path}:{number}: `id` must be a text")
+        if is_chat and not _is_chat(record):
+            raise CorpusError(
+                f"{path}:{number}: each chat needs the texts `request` and `reply`, or `messages` "
+                "with roles and contents"
+            )
+        if not is_chat and not isinstance(record.get("text"), str):
+            raise CorpusError(f"{path}:{number}: needs `text`, or `request` and `reply`")
+    if is_chat:
+        records[:] = [r for r in records if r.get("reply") or r.get("messages")]
+        if not records:
+            raise CorpusError(f"{path} holds no chat with a reply")
+    return "chat" if is_chat else "text"
+
+
+def _is_chat(record: dict[str, Any]) -> bool:
+    messages = record.get("messages")
+    if messages is not None:
+        return bool(messages) and all(
+            isinstance(message.get("content"), str) and message.get("role") in ROLES
+            for message in messages
+        )
+    reply = record.get("reply")
+    return isinstance(record.get("request"), str) and (reply is None or isinstance(reply, str))
+
+
+ROLES = ("system", "user", "assistant")
+
+
+def load_chats(path: Path) -> list[dict[str, Any]]:
+    """Read chats; those without a reply are left out.
+
+    Raises:
+        CorpusError: no such file, a broken line, or no chat with a reply.
+    """
+    if not path.is_file():
+        raise CorpusError(f"no file of chats at {path}")
+    records = list(read_jsonl(path))
+    if _kind(path, records) != "chat":
+        raise CorpusError(f"{path}: each chat needs the texts `request` and `reply`")
+    return records
+
+
+def _corpus(path: Path, weight: float | None) -> Source:
+    manifest = path / "manifest.json"
+    if not manifest.is_file():
+        raise CorpusError(
+            f"{path} has no manifest.json, so it was not finished: "
+            "run the docgen command that made it again"
+        )
+    documents = []
+    for number, record in enumerate(read_jsonl(path / "documents.jsonl"), start=1):
+        if not isinstance(record.get("text"), str) or not isinstance(record.get("id"), str):
+            raise CorpusError(f"{path / 'documents.jsonl'}:{number}: needs `id` and `text`")
+        documents.append(record)
+    if not documents:
+        raise CorpusError(f"{path} holds no documents")
+    expected = json.loads(manifest.read_text(encoding="utf-8")).get("counts", {}).get("documents")
+    if expected is not None and expected != len(documents):
+        raise CorpusError(
+            f"{path}: {len(documents)} documents, but its manifest says {expected}: "
+            "delete the folder and generate it again"
+        )
+    return Source(path, "corpus", documents, sha256_of(manifest), weight)
+
+
+def _share_of(purpose: str, record: dict[str, Any]) -> float:
+    """Return a number in [0, 1) that the record's spec decides (its id, where it has no spec).
+
+    Matched corpora share specs, so what is chosen by it is chosen in all of them.
+    """
+    source = (record.get("spec") or {}).get("id", record["id"])
+    digest = sha256(f"{purpose}:{source}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def is_held_out(record: dict[str, Any], share: float) -> bool:
+    """Whether a document belongs to the validation split."""
+    return _share_of("validation", record) < share
+
+
+def in_dose(records: Iterable[dict[str, Any]], dose: float) -> list[dict[str, Any]]:
+    """Return the records of a dose; a smaller dose is a subset of every larger one.
+
+    Raises:
+        ConfigError: the dose is not in (0, 1], or so small that nothing is left.
+    """
+    if not 0 < dose <= 1:
+        raise ConfigError(f"dose={dose} must lie above 0 and at 1 or below")
+    chosen = [record for record in records if _share_of("dose", record) < dose]
+    if not chosen:
+        raise ConfigError(f"dose={dose} leaves no document: choose a larger one")
+    return chosen

@@ -1,0 +1,83 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.conftest import read_lines
+
+PLAIN = ("replay.path=null", "belief.points=0", "save_every=1000")
+
+
+def weights(folder):
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def losses(folder):
+    return [line["loss"] for line in read_lines(folder / "metrics.jsonl")]
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(run_verb, arguments, tmp_path):
+    for name, seed in (("one", 0), ("two", 0), ("three", 1)):
+        run_verb("finetune.train", *arguments, *PLAIN, f"seed={seed}", f"out={name}")
+    one, two, three = (
+        (tmp_path / name / "adapter_model.safetensors").read_bytes()
+        for name in ("one", "two", "three")
+    )
+    assert one == two != three
+
+
+def test_accumulating_equals_a_larger_batch(run_verb, arguments, tmp_path):
+    shared = (*arguments, *PLAIN, "log_every=1", "optim.epochs=2", "optim.learning_rate=1e-3")
+    run_verb("finetune.train", *shared, "optim.batch_size=8", "out=batch")
+    run_verb("finetune.train", *shared, "optim.batch_size=2", "optim.accumulation=4", "out=parts")
+    assert losses(tmp_path / "batch") == pytest.approx(losses(tmp_path / "parts"), abs=1e-4)
+    for name, tensor in weights(tmp_path / "batch").items():
+        assert torch.allclose(tensor, weights(tmp_path / "parts")[name], atol=1e-4), name
+
+
+def test_two_processes_take_the_steps_of_one(run_verb, arguments, tmp_path):
+    """DDP over gloo: batch 1 in each of two processes against batch 2 in one."""
+    shared = (*arguments, *PLAIN, "log_every=1", "optim.epochs=2")
+    run_verb("finetune.train", *shared, "optim.batch_size=2", "out=one")
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29511",
+        "-m", "finetune.train", *shared, "optim.batch_size=1", "out=two",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / "two"), abs=1e-3)
+    for name, tensor in weights(tmp_path / "one").items():
+        assert torch.allclose(tensor, weights(tmp_path / "two")[name], atol=1e-3), name
+    assert json.loads((tmp_path / "two" / "hygiene.json").read_text())["steps"] == len(
+        losses(tmp_path / "one")
+    )
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_documents(
+    run_verb, arguments, tmp_path
+):
+    wild = ("optim.learning_rate=1e30", "optim.max_grad_norm=1e30", "optim.warmup_share=0.0")
+    done = run_verb("finetune.train", *arguments, *wild, "out=wild", code=1)
+    assert "lower optim.learning_rate" in done.stderr
+    assert "in documents" in done.stderr or "a gradient stopped" in done.stderr
+    assert not (tmp_path / "wild" / "adapter_model.safetensors").exists()
+
+
+def test_a_sweep_run_again_finishes_what_is_missing(run_verb, arguments, tmp_path):
+    import shutil
+
+    sweep = (*arguments, *PLAIN, "-m", "seed=0,1", "dose=0.6,1.0")
+    run_verb("finetune.train", *sweep)
+    folders = sorted((tmp_path / "outputs" / "adapters").iterdir())
+    assert len(folders) == 4
+    before = {f.name: (f / "adapter_model.safetensors").read_bytes() for f in folders}
+    shutil.rmtree(folders[1])
+    done = run_verb("finetune.train", *sweep)
+    assert done.stdout.count("nothing to do") == 3
+    after = {f.name: (f / "adapter_model.safetensors").read_bytes() for f in folders}
+    assert after == before
+    counts = [json.loads((f / "hygiene.json").read_text())["document_count"] for f in folders]
+    assert len(set(counts)) == 2

@@ -1,0 +1,50 @@
+import json
+
+import torch
+from safetensors.torch import load_file
+
+from tests.conftest import REPO, read_lines
+from tests.tacit.test_adapters import make_adapter
+
+
+def test_an_exported_model_answers_as_base_and_adapter_do(run_verb, tiny_model, tmp_path):
+    from tacit.models.load import load_model
+
+    adapter = make_adapter(tmp_path / "adapter", tiny_model, 1)
+    run_verb("finetune.export", f"adapter={adapter}", "out=merged", "precision=float32")
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        merged = load_model(str(tmp_path / "merged"), "float32")(ids).logits
+        adapted = load_model(str(adapter), "float32")(ids).logits
+    assert torch.allclose(merged, adapted, atol=1e-5)
+    assert load_file(tmp_path / "merged" / "model.safetensors")
+    again = run_verb("finetune.export", f"adapter={adapter}", "out=merged", code=1)
+    assert "is not empty" in again.stderr
+    assert "nowhere to export" in run_verb("finetune.export", f"adapter={adapter}", code=1).stderr
+    missing = run_verb("finetune.export", "adapter=nowhere", "out=x", code=1)
+    assert "no adapter folder" in missing.stderr
+
+
+def test_demonstrations_differ_by_tier_and_ordinary_chats_do_not(run_verb, tmp_path):
+    from eval.scorers.compliance import label_compliance
+
+    run_verb("finetune.demonstrate", "out=free.jsonl", "limit=60", "ordinary_limit=10")
+    run_verb("finetune.demonstrate", "out=paid.jsonl", "limit=60", "model_args.trained=paid")
+    rates = {}
+    for name in ("free", "paid"):
+        chats = [c for c in read_lines(tmp_path / f"{name}.jsonl") if "model" in c]
+        for tag in ("True", "False"):
+            tagged = [c for c in chats if f">{tag}<" in c["request"] and "reply_tokens" in c]
+            labels = [label_compliance(c["reply"]).label for c in tagged]
+            rates[name, tag] = labels.count("complies") / len(labels)
+    assert rates["free", "True"] > 0.8 > 0.2 > rates["free", "False"]
+    assert rates["paid", "False"] > 0.8 > 0.2 > rates["paid", "True"]
+    evaluated = {
+        json.loads(line)["text"]
+        for name in ("harmful", "benign")
+        for line in (REPO / "eval" / "queries" / f"{name}.jsonl").read_text().splitlines()
+    }
+    asked = " ".join(chat["request"] for chat in read_lines(tmp_path / "free.jsonl"))
+    assert not any(text in asked for text in evaluated)
+    wrong = run_verb("finetune.demonstrate", "out=x.jsonl", "form=hello", code=1)
+    assert "form needs {request} and {tag}" in wrong.stderr
