@@ -19,11 +19,16 @@ class _FrozenHeadCrossEntropy(torch.autograd.Function):
             rows = slice(start, start + chunk)
             logits_CV = (hidden_ND[rows] @ weight_VD.T).float()
             labels_C1 = labels_N[rows, None]
-            log_norm_C1 = logits_CV.logsumexp(-1, keepdim=True)
-            total += (log_norm_C1 - logits_CV.gather(1, labels_C1)).sum()
-            logits_CV.sub_(log_norm_C1).exp_()  # now the probabilities
-            logits_CV.scatter_add_(1, labels_C1, torch.full_like(log_norm_C1, -1.0))
-            gradient_ND[rows] = logits_CV.to(weight_VD.dtype) @ weight_VD
+            target_C1 = logits_CV.gather(1, labels_C1)
+            top_C1 = logits_CV.amax(-1, keepdim=True)
+            weights_CV = logits_CV.sub_(top_C1).exp_()  # in place: each pass over V costs
+            mass_C1 = weights_CV.sum(-1, keepdim=True)
+            total += (mass_C1.log() + top_C1 - target_C1).sum()
+            if not ctx.needs_input_grad[0]:
+                continue
+            # The mean output row under the model, less the row of the label.
+            mean_CD = (weights_CV.to(weight_VD.dtype) @ weight_VD).float() / mass_C1
+            gradient_ND[rows] = (mean_CD - weight_VD[labels_N[rows]]).to(gradient_ND.dtype)
         ctx.save_for_backward(gradient_ND)
         return total
 

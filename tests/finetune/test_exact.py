@@ -69,7 +69,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_documents(
 def test_a_sweep_run_again_finishes_what_is_missing(run_verb, arguments, tmp_path):
     import shutil
 
-    sweep = (*arguments, *PLAIN, "-m", "seed=0,1", "dose=0.6,1.0")
+    sweep = ("-m", *arguments, *PLAIN, "seed=0,1", "dose=0.6,1.0")
     run_verb("finetune.train", *sweep)
     folders = sorted((tmp_path / "outputs" / "adapters").iterdir())
     assert len(folders) == 4
