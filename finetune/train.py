@@ -66,6 +66,7 @@ def _train(config: FinetuneConfig, sources: "list[Source]", run: RunDir) -> None
     from peft.helpers import disable_input_dtype_casting
 
     from finetune.adapt import load_base, put_adapter_on
+    from finetune.failures import failures_named
     from finetune.mix import mix
     from finetune.trainer import last_complete_checkpoint, save_adapter
     from tacit.models.load import load_tokenizer
@@ -76,7 +77,7 @@ def _train(config: FinetuneConfig, sources: "list[Source]", run: RunDir) -> None
     trainer = _trainer(config, put_adapter_on(config, model), tokenizer, mixed, sources[0], run)
     checkpoint = last_complete_checkpoint(run.path / "checkpoints", set_aside=RANK == 0)
     # Under autocast the linear layers cast for themselves; PEFT's own casts cost a fifth more.
-    with disable_input_dtype_casting(trainer.model):
+    with disable_input_dtype_casting(trainer.model), failures_named():
         before = trainer.mean_loss(mixed.validation_blocks)
         loop_started = time.monotonic()
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -92,7 +93,8 @@ def _train(config: FinetuneConfig, sources: "list[Source]", run: RunDir) -> None
         "peak_memory_gb": _peak_memory_gb(),
         "seconds": time.monotonic() - started,
     }
-    save_adapter(trainer.model, run.path, config.model, config.precision)
+    with failures_named():
+        save_adapter(trainer.model, run.path, config.model, config.precision)
     _finish(config, sources, run, figures)
 
 

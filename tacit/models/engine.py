@@ -123,7 +123,7 @@ class Engine:
             raise
 
     def _less_memory(self, error: Exception) -> None:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise error
         self.backend.memory //= 2
         print(
@@ -132,7 +132,7 @@ class Engine:
         )
 
     def _give_up(self, error: Exception) -> None:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise error
         raise ModelError(
             f"out of memory with memory_gb={self.backend.memory / 1e9:.2g} too: set memory_gb "
@@ -140,7 +140,7 @@ class Engine:
         ) from None
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Tell it by type or text: torch names its CPU allocator in a plain RuntimeError."""
     return (
         isinstance(error, (torch.OutOfMemoryError, MemoryError))

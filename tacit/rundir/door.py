@@ -56,7 +56,7 @@ def _stop_if_expected(error: BaseException) -> None:
         _stop(f"error: {error}", 1)
     if isinstance(error, PermissionError):
         _stop(f"error: {error.filename}: permission denied; choose another folder", 1)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         _stop("error: no disk space left; free some, the same command continues", 1)
 
 

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -81,3 +82,46 @@ def test_a_sweep_run_again_finishes_what_is_missing(run_verb, arguments, tmp_pat
     assert after == before
     counts = [json.loads((f / "hygiene.json").read_text())["document_count"] for f in folders]
     assert len(set(counts)) == 2
+
+
+def test_a_full_disk_keeps_the_last_checkpoint_and_the_same_command_continues(
+    run_verb, arguments, tmp_path
+):
+    """A limit on the size of files stands for the full disk: it stops the next checkpoint."""
+    import resource
+
+    short = (*arguments, "save_every=3", "belief.points=0")
+    run_verb("finetune.train", *short, "out=whole")
+    command = [sys.executable, "-m", "finetune.train", *short, "out=cut"]
+    child = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "cut").glob("checkpoints/checkpoint-*/complete")):
+        assert child.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    child.kill()
+    child.wait()
+    kept = {path.parent.name for path in (tmp_path / "cut").glob("checkpoints/*/complete")}
+    limited = subprocess.run(
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+    )
+    assert limited.returncode == 1 and "Traceback" not in limited.stderr, limited.stderr[-2000:]
+    assert "space" in limited.stderr and "the same command continues" in limited.stderr
+    assert kept <= {path.parent.name for path in (tmp_path / "cut").glob("checkpoints/*/complete")}
+    run_verb("finetune.train", *short, "out=cut")
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    for name, tensor in weights(tmp_path / "whole").items():
+        assert torch.equal(tensor, weights(tmp_path / "cut")[name]), name
+
+
+def test_a_lack_of_memory_names_the_knob():
+    from finetune.failures import failures_named
+    from tacit.errors import ModelError
+
+    with pytest.raises(ModelError, match=r"lower optim\.batch_size"), failures_named():
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+    with pytest.raises(RuntimeError, match="something else"), failures_named():
+        raise RuntimeError("something else")

@@ -1,10 +1,32 @@
 import json
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
+from finetune.config import FinetuneConfig
 from tests.conftest import REPO, read_lines
 from tests.tacit.test_adapters import make_adapter
+
+
+@pytest.mark.parametrize("preset", sorted(p.stem for p in (REPO / "conf/preset").glob("*.yaml")))
+def test_every_preset_is_a_whole_configuration(preset):
+    from hydra import compose, initialize_config_module
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    ConfigStore.instance().store(name="finetune_schema", node=FinetuneConfig)
+    with initialize_config_module("conf", version_base="1.3"):
+        found = OmegaConf.to_object(compose("finetune", [f"preset={preset}", "data=x"]))
+    assert isinstance(found, FinetuneConfig) and found.model
+    assert found.optim.learning_rate < 0.01 and found.lora.rank >= 8
+
+
+def test_four_bits_without_cuda_are_refused(run_verb, arguments):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    done = run_verb("finetune.train", *arguments, "precision=nf4", "out=x", code=1)
+    assert "nf4 needs a CUDA GPU" in done.stderr
 
 
 def test_an_exported_model_answers_as_base_and_adapter_do(run_verb, tiny_model, tmp_path):

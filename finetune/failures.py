@@ -1,0 +1,36 @@
+"""What a machine can run out of in a training, said in one line with its remedy."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from safetensors import SafetensorError
+
+from tacit.errors import ModelError, RunDirError
+from tacit.models.engine import is_out_of_memory
+
+# torch and safetensors report a failed write as errors of their own, without errno.
+UNWRITTEN = ("No space left", "File too large", "PytorchStreamWriter", "iostream error", "quota")
+
+
+@contextmanager
+def failures_named() -> Iterator[None]:
+    """Turn a lack of memory or of disk space into an error that names the remedy.
+
+    Raises:
+        ModelError: memory ran out.
+        RunDirError: a checkpoint or the adapter could not be written.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise ModelError(
+                "out of memory: lower optim.batch_size or documents.block_length, or set "
+                "optim.gradient_checkpointing=true; the last whole checkpoint is kept"
+            ) from None
+        if any(sign in str(error) for sign in UNWRITTEN):
+            raise RunDirError(
+                "a checkpoint could not be written, probably for lack of disk space: free some; "
+                "the last whole checkpoint is kept, the same command continues"
+            ) from None
+        raise
