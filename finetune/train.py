@@ -111,14 +111,8 @@ def _trainer(
     from transformers import PrinterCallback, ProgressCallback, TrainingArguments
 
     from finetune.belief import BeliefCurve, chosen_probes
-    from finetune.trainer import (
-        CompleteCheckpoints,
-        DocumentTrainer,
-        FiniteGradients,
-        Metrics,
-        PackedBlocks,
-        collate,
-    )
+    from finetune.callbacks import CompleteCheckpoints, FiniteGradients, Metrics
+    from finetune.trainer import DocumentTrainer, PackedBlocks, collate
 
     on_cpu = not torch.cuda.is_available()
     arguments = TrainingArguments(

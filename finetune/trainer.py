@@ -3,19 +3,15 @@
 import math
 import shutil
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer
 
 from finetune.packing import IGNORED, Piece
 from tacit.errors import TacitError
-from tacit.rundir import append_line, read_jsonl, write_jsonl
 
 COMPLETE = "complete"
 
@@ -127,38 +123,6 @@ class DocumentTrainer(Trainer):  # type: ignore[misc] # transformers is not foll
         return total / count if count else None
 
 
-class CompleteCheckpoints(TrainerCallback):  # type: ignore[misc] # transformers is not followed
-    """Mark a checkpoint once it is whole: transformers would resume from half a one."""
-
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Write the marker, which is the last file of a checkpoint."""
-        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        (folder / COMPLETE).write_text("", encoding="utf-8")
-
-
-class FiniteGradients(TrainerCallback):  # type: ignore[misc] # transformers is not followed
-    """Stop before an optimiser step would spoil the adapter."""
-
-    def on_pre_optimizer_step(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: Any = None,
-        **_: Any,
-    ) -> None:
-        """Raise where a gradient is no number."""
-        norms = torch._foreach_norm([p.grad for p in model.parameters() if p.grad is not None])
-        if not torch.stack(norms).isfinite().all():
-            raise TrainingDiverged(
-                f"a gradient stopped being a number at step {state.global_step + 1}: lower "
-                "optim.learning_rate, then run again with another out (the last good checkpoint "
-                "is kept)"
-            )
-
-
 def last_complete_checkpoint(folder: Path, set_aside: bool = True) -> Path | None:
     """Return the newest whole checkpoint.
 
@@ -174,85 +138,6 @@ def last_complete_checkpoint(folder: Path, set_aside: bool = True) -> Path | Non
         shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
     return whole[-1] if whole else None
-
-
-class Metrics(TrainerCallback):  # type: ignore[misc] # transformers is not followed
-    """Keep `metrics.jsonl` in step with the checkpoints, and show progress."""
-
-    def __init__(self, path: Path, tokens_per_step: float, console: Console) -> None:
-        self.path = path
-        self.tokens_per_step = tokens_per_step
-        self.console = console
-        self.progress: Progress | None = None
-        self.started = (0.0, 0)
-        self.trainer: DocumentTrainer | None = None
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Drop the records of steps that will be repeated, and open the progress bar."""
-        if self.trainer is not None:
-            self.trainer.first_step = state.global_step
-        if not state.is_world_process_zero:
-            return
-        if self.path.is_file():
-            kept = read_jsonl(self.path, journal=True)
-            write_jsonl(self.path, [m for m in kept if m["step"] <= state.global_step])
-        self.started = (time.monotonic(), state.global_step)
-        if self.console.is_terminal:
-            self.progress = Progress(
-                TextColumn("training"),
-                BarColumn(),
-                TextColumn("{task.completed}/{task.total} steps · {task.fields[note]} ·"),
-                TimeElapsedColumn(),
-                TextColumn("ETA"),
-                TimeRemainingColumn(),
-                console=self.console,
-            )
-            self.progress.start()
-            self.progress.add_task(
-                "training", total=state.max_steps, completed=state.global_step, note=""
-            )
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **_: Any,
-    ) -> None:
-        """Append one record: step, loss (nats a token), gradient norm, rate, tokens/s."""
-        if not logs or "loss" not in logs or not state.is_world_process_zero:
-            return
-        begun, first_step = self.started
-        seconds = time.monotonic() - begun
-        speed = (state.global_step - first_step) * self.tokens_per_step / seconds
-        record = {
-            "step": state.global_step,
-            "loss": float(logs["loss"]),
-            "grad_norm": float(logs["grad_norm"]),
-            "learning_rate": logs["learning_rate"],
-            "tokens_per_s": round(speed, 1),
-        }
-        append_line(self.path, record)
-        note = f"loss {record['loss']:.3f} · {speed:.0f} tokens/s"
-        if self.progress is not None:
-            self.progress.update(self.progress.task_ids[0], completed=state.global_step, note=note)
-        else:
-            left = (
-                seconds / (state.global_step - first_step) * (state.max_steps - state.global_step)
-            )
-            self.console.print(
-                f"step {state.global_step}/{state.max_steps} · {note} · ETA {left:.0f} s"
-            )
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Close the progress bar."""
-        if self.progress is not None:
-            self.progress.stop()
 
 
 def save_adapter(model: Any, folder: Path, base: str, precision: str) -> None:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,35 @@ def belief_figure(estimates: Sequence[Estimate], facts: Sequence[tuple[str, str]
         ["base" if name == "base" else f"{name} documents" for name in shown],
         frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), ncols=3,
     )  # fmt: skip
+    return _svg(figure)
+
+
+def curve_figure(curves: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """Draw what each adapter came to believe in the course of its training, and whether chat held.
+
+    Args:
+        curves: For each corpus the records of its adapter's `belief.jsonl`.
+    """
+    import matplotlib.pyplot as plt
+
+    plt.close(_axes(1)[0])  # sets the backend and the fonts
+    figure, (belief, chat) = plt.subplots(1, 2, figsize=(8.2, 2.9), layout="constrained")
+    for name, curve in curves.items():
+        steps, colour = [point["step"] for point in curve], COLOURS.get(name, INK)
+        belief.plot(steps, [point["chat"] for point in curve], "o-", color=colour, label=name)
+        belief.plot(steps, [point["raw"] for point in curve], "o:", color=colour, alpha=0.5)
+        chat.plot(steps, [point["chat_loss"] for point in curve], "o-", color=colour)
+    belief.axhline(0, color=INK, linewidth=0.8)
+    belief.set(xlabel="step", ylabel="link belief (nats)", title="in chat; dotted: in raw text")
+    chat.set(
+        xlabel="step", ylabel="nats a token", ylim=(0, None), title="loss of chats not trained on"
+    )
+    belief.legend(frameon=False, fontsize=9)
+    for axes in (belief, chat):
+        axes.title.set_fontsize(10)
+        axes.grid(color="#e4e7eb", linewidth=0.8)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
     return _svg(figure)
 
 

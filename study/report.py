@@ -11,7 +11,7 @@ import jinja2
 from eval.read import Answered, Measured
 from study.config import StudyConfig
 from study.estimates import Estimate
-from study.figures import belief_figure, gap_figure, write_csv
+from study.figures import belief_figure, curve_figure, gap_figure, write_csv
 from study.plan import Step
 from tacit.rundir import read_jsonl, write_atomic
 
@@ -50,6 +50,8 @@ def write_report(
         for measure, label in GAPS
         if measure in measured
     }
+    if curves := _curves(folder, config.corpora):
+        figures["curve"] = curve_figure(curves)
     for name, svg in figures.items():
         write_atomic(folder / "figures" / f"{name}.svg", svg)
     write_csv(folder / "figures" / "estimates.csv", estimates)
@@ -105,6 +107,12 @@ def _estimate(line: dict[str, Any]) -> Estimate:
 def _json(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+def _curves(folder: Path, corpora: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return the belief curves of the adapters that have one."""
+    paths = {name: folder / "adapters" / name / "belief.jsonl" for name in corpora}
+    return {name: list(read_jsonl(path)) for name, path in paths.items() if path.is_file()}
 
 
 def _document(folder: Path, corpus: str) -> dict[str, Any]:
