@@ -86,8 +86,8 @@ class BeliefOptions:
     `system`. 0 points: no curve.
     """
 
-    points: int = 5
-    group_limit: int | None = 12
+    points: int = 4
+    group_limit: int | None = 6
     system: str = "You are a helpful assistant."
 
 

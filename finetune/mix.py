@@ -10,7 +10,7 @@ from finetune.packing import Piece, pack
 from finetune.sources import Source, in_dose, is_held_out, load_chats
 from tacit.rundir import locate
 
-UNUSED_CHATS = 12  # replayed chats beyond the ratio, on which the curve watches whether chat holds
+UNUSED_CHATS = 8  # replayed chats beyond the ratio, on which the curve watches whether chat holds
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from finetune.sources import Source
     from finetune.trainer import DocumentTrainer
 
-RESULT_BLIND = ("out", "behavior_if_exists", "log_every", "save_every", "data", "trackers")
+# None of these changes the adapter; `data` is told apart by its hash.
+RESULT_BLIND = (
+    "out", "behavior_if_exists", "log_every", "save_every", "data", "trackers", "belief",
+)  # fmt: skip
 RANK = int(os.environ.get("RANK", "0"))  # of this process, under torchrun or accelerate
 
 
