@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from finetune import attention
+
 
 class _FrozenHeadCrossEntropy(torch.autograd.Function):
     """Sum of token losses; the gradient to the hidden states is computed in the forward pass."""
@@ -75,8 +77,12 @@ def take_loss_in_forward(causal: Any) -> None:
     def forward(*args: Any, labels: Tensor | None = None, **kwargs: Any) -> Any:
         if labels is None:
             return plain(*args, **kwargs)
+        positions_BT = kwargs["position_ids"]
+        packed = {}
+        if causal.config._attn_implementation == attention.NAME:
+            packed["pieces"] = attention.pieces_of(positions_BT)
         hidden_BTD = causal.base_model(
-            input_ids=kwargs["input_ids"], position_ids=kwargs["position_ids"], use_cache=False
+            input_ids=kwargs["input_ids"], position_ids=positions_BT, use_cache=False, **packed
         ).last_hidden_state
         return (
             frozen_head_cross_entropy(hidden_BTD, causal.get_output_embeddings().weight, labels),

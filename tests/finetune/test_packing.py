@@ -81,3 +81,40 @@ def test_the_validation_split_is_decided_by_the_spec_alone():
     for record in records:  # the same specs are held out of a matched corpus
         twin = {**record, "id": record["id"].replace("treatment", "swapped")}
         assert is_held_out(twin, 0.3) == is_held_out(record, 0.3)
+
+
+def test_attention_by_pieces_equals_attention_under_a_mask(tiny_model):
+    """Loss and every gradient, in float32, against transformers' eager attention."""
+    from finetune.adapt import use_cpu_attention
+    from finetune.attention import NAME, pieces_of
+    from finetune.loss import take_loss_in_forward
+    from tacit.models.load import load_model
+
+    pieces = [
+        Piece(tuple(range(5 + 9 * n, 15 + 12 * n)), (IGNORED, *range(6 + 9 * n, 15 + 12 * n)), "x")
+        for n in range(4)
+    ]
+    batch = collate([pieces, pieces[1:3]], pad_token=2)
+    assert [end - start for _, start, end in pieces_of(batch["position_ids"])] == [
+        *(len(piece.tokens) for piece in [*pieces, *pieces[1:3]]),
+        len(pieces[0].tokens) + len(pieces[3].tokens),
+    ]
+    found = []
+    for by_pieces in (False, True):
+        model = load_model(str(tiny_model), "float32")
+        take_loss_in_forward(model)
+        if by_pieces:
+            use_cpu_attention(model, 1024)
+            assert model.config._attn_implementation == NAME
+        else:
+            model.set_attn_implementation("eager")
+        inputs = {name: batch[name] for name in ("input_ids", "position_ids", "labels")}
+        loss = model(**inputs)[0]
+        loss.backward()
+        found.append((loss.item(), {n: p.grad for n, p in model.named_parameters()}))
+    (eager, expected), (ours, gradients) = found
+    assert ours == pytest.approx(eager, abs=1e-3)
+    attended = [name for name in expected if "_proj" in name]
+    assert attended
+    for name in attended:
+        assert torch.allclose(gradients[name], expected[name], atol=1e-4, rtol=1e-3), name
