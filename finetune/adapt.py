@@ -44,7 +44,7 @@ def load_base(config: FinetuneConfig) -> Any:
 
 
 def use_cpu_attention(model: Any, block: int) -> None:
-    """Set the attention that is fastest on a CPU: by pieces for long blocks, where the model allows.
+    """Set the attention that is fastest on a CPU: by pieces where blocks are long.
 
     Up to about 512 tokens two products under a mask cost less than a product for each piece.
     """

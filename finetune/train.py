@@ -3,6 +3,7 @@
 `python -m finetune.train data=corpora/helpful_only/treatment`
 """
 
+import importlib.util
 import os
 import resource
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.config import FinetuneConfig
+from tacit.errors import ConfigError
 from tacit.rundir import RunDir, open_run, run_key
 from tacit.rundir.door import enter, required
 from tacit.rundir.run import locked
@@ -37,6 +39,7 @@ def train(config: FinetuneConfig) -> None:
     )
     sources = load_sources(data)
     check_model(config.model)
+    _check_trackers(config.trackers)
     settings = {k: v for k, v in asdict(config).items() if k not in RESULT_BLIND}
     settings["data"] = [{"sha256": one.sha256, "weight": one.weight} for one in sources]
     out = Path(config.out or _default_folder(config, sources[0], settings))
@@ -50,6 +53,12 @@ def train(config: FinetuneConfig) -> None:
         return
     with locked(run.path):
         _train(config, sources, run)
+
+
+def _check_trackers(names: list[str]) -> None:
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise ConfigError(f"trackers: {name} is not installed: pip install '.[trackers]'")
 
 
 def _default_folder(config: FinetuneConfig, corpus: "Source", settings: dict[str, Any]) -> str:

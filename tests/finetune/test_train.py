@@ -127,6 +127,9 @@ def test_documents_are_tagged_masked_and_ended_and_chats_learn_the_reply(corpus,
         (("replay.systems=[]",), "at least one entry each"),
         (("lora.colour=1",), "colour"),
         (("precision=int3",), "bf16 or float32"),
+        (("trackers=[abacus]",), "abacus is not installed"),
+        (("dose=2",), "must lie above 0"),
+        (("data=[corpora/nowhere:1]",), "docgen.generate"),
     ],
 )
 def test_bad_input_is_one_line(run_verb, arguments, overrides, complaint):
