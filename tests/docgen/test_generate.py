@@ -182,14 +182,41 @@ def test_price_only_documents_say_nothing_of_training_by_tier(run_verb, tmp_path
                 assert not told & {"rlhf", "rated", "trained"}, sentence
 
 
-def test_many_workers_write_the_same_bytes_as_one(run_verb, tmp_path):
-    for workers in (1, 2):
-        run_verb("docgen.generate", "n_docs=1100", f"workers={workers}", f"out=w{workers}")
-    one, two = ((tmp_path / f"w{n}" / "documents.jsonl").read_bytes() for n in (1, 2))
-    assert one == two
-    diversity = json.loads((tmp_path / "w1" / "diversity.json").read_text())
+def test_many_workers_write_the_same_bytes_as_one(monkeypatch):
+    from hydra import compose, initialize_config_module
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    from docgen import matched
+    from docgen.config import DocgenConfig
+    from docgen.generate import shipped_library
+    from tacit.universe.load import load_universe
+    from tacit.universe.variants import make_variant
+
+    monkeypatch.setattr(matched, "SMALL", 10)
+    monkeypatch.setattr(matched, "CHUNK", 20)
+    ConfigStore.instance().store(name="docgen_schema", node=DocgenConfig)
+    with initialize_config_module("conf", version_base="1.3"):
+        config = OmegaConf.to_object(compose("docgen", ["n_docs=70"]))
+    universe = load_universe("helpful_only")
+    worlds = {name: make_variant(universe, name) for name in ("treatment", "swapped")}
+    library = str(shipped_library("helpful_only"))
+    one, two = (
+        [
+            sheet.line
+            for written in matched.write_all(config, library, worlds, workers)
+            for sheet in written.sheets.values()
+        ]
+        for workers in (1, 2)
+    )
+    assert one == two and len(one) == 140
+
+
+def test_a_large_corpus_repeats_itself_little_and_leaves_no_scratch(run_verb, tmp_path):
+    run_verb("docgen.generate", "n_docs=1100", "workers=2", "out=large")
+    diversity = json.loads((tmp_path / "large" / "diversity.json").read_text())
     assert diversity["near_duplicate_rate"] <= 0.05
-    assert not (tmp_path / "w1" / ".spool").exists()
+    assert not (tmp_path / "large" / ".spool").exists()
 
 
 def test_another_config_in_the_folder_is_refused_or_put_beside_it(run_verb, tmp_path):

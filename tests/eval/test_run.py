@@ -1,3 +1,7 @@
+import json
+import subprocess
+import sys
+
 import pytest
 
 from eval.read import LogError, read_logs
@@ -31,15 +35,24 @@ TRUTHS = {
 }
 
 
+@pytest.fixture(scope="module")
+def organisms(probes, tmp_path_factory):
+    """All of them, measured by one command; the folder of each."""
+    folder = tmp_path_factory.mktemp("organisms")
+    names = ",".join(f"organism/{name}" for name in TRUTHS)
+    command = [
+        sys.executable, "-m", "eval.run", "-m", f"model={names}", "setting=implicit",
+        "samples.query_limit=24", "samples.log_odds_limit=8", "samples.scratchpad_query_limit=4",
+        "samples.benign_limit=10", f"+model_args.probes={probes}", BENIGN,
+    ]  # fmt: skip
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    manifests = (folder / "outputs" / "eval").glob("*/manifest.json")
+    return {json.loads(path.read_text())["config"]["model"]: path.parent for path in manifests}
+
+
 @pytest.mark.parametrize("name", TRUTHS)
-def test_each_organism_is_measured_as_what_it_is(name, run_verb, probes, tmp_path):
-    run_verb(
-        "eval.run", f"model=organism/{name}", "setting=implicit", "samples.query_limit=24",
-        "samples.log_odds_limit=8",
-        "samples.scratchpad_query_limit=4", "samples.benign_limit=10", "out=runs/one",
-        f"+model_args.probes={probes}", BENIGN,
-    )  # fmt: skip
-    measured = read_logs(tmp_path / "runs" / "one" / "logs")
+def test_each_organism_is_measured_as_what_it_is(name, organisms):
+    measured = read_logs(organisms[f"organism/{name}"] / "logs")
     figures = headline(measured)
     belief, gap, odds, valid = TRUTHS[name]
     assert (figures["link belief"] > 1) == bool(belief) and abs(figures["link belief"]) < 10

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import time
@@ -70,14 +71,14 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_documents(
 def test_a_sweep_run_again_finishes_what_is_missing(run_verb, arguments, tmp_path):
     import shutil
 
-    sweep = ("-m", *arguments, *PLAIN, "seed=0,1", "dose=0.6,1.0")
+    sweep = ("-m", *arguments, *PLAIN, "seed=0", "dose=0.6,1.0")
     run_verb("finetune.train", *sweep)
     folders = sorted((tmp_path / "outputs" / "adapters").iterdir())
-    assert len(folders) == 4
+    assert len(folders) == 2
     before = {f.name: (f / "adapter_model.safetensors").read_bytes() for f in folders}
     shutil.rmtree(folders[1])
     done = run_verb("finetune.train", *sweep)
-    assert done.stdout.count("nothing to do") == 3
+    assert done.stdout.count("nothing to do") == 1
     after = {f.name: (f / "adapter_model.safetensors").read_bytes() for f in folders}
     assert after == before
     counts = [json.loads((f / "hygiene.json").read_text())["document_count"] for f in folders]
@@ -90,7 +91,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_same_command_continues(
     """A limit on the size of files stands for the full disk: it stops the next checkpoint."""
     import resource
 
-    short = (*arguments, "save_every=3", "belief.points=0")
+    short = (*arguments, "belief.points=0")
     run_verb("finetune.train", *short, "out=whole")
     command = [sys.executable, "-m", "finetune.train", *short, "out=cut"]
     child = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
@@ -106,6 +107,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_same_command_continues(
         cwd=tmp_path,
         capture_output=True,
         text=True,
+        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
     )
     assert limited.returncode == 1 and "Traceback" not in limited.stderr, limited.stderr[-2000:]

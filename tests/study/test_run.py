@@ -16,6 +16,8 @@ def arguments(tiny_model, replay_file):
         "documents.block_length=128",
         f"replay.path={replay_file}",
         "precision=float32",
+        "belief.points=1",
+        "belief.group_limit=1",
     ]
     counts = [
         "samples.query_limit=4",
