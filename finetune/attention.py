@@ -68,8 +68,8 @@ class _PackedCausal(torch.autograd.Function):
 def _heads(tensor: Tensor, piece: Piece, keys: Tensor) -> Tensor:
     """Return one piece's query heads in groups that share keys. Shape (H, G, T, D)."""
     row, first, last = piece
-    heads = keys.shape[0]
-    return tensor[row, :, first:last].unflatten(0, (heads, -1))
+    own = tensor[row, :, first:last]
+    return own.view(len(keys), -1, *own.shape[1:])
 
 
 def _cut(query: Tensor, key: Tensor, value: Tensor, piece: Piece) -> tuple[Tensor, Tensor, Tensor]:
