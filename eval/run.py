@@ -27,7 +27,9 @@ class EvalFailed(TacitError, RuntimeError):
 
 def evaluate(config: EvalConfig) -> None:
     """Run the tasks of one setting through Inspect's eval_set, and print the table so far."""
+    from eval.queries import load_queries
     from tacit.models.adapters import check_model
+    from tacit.models.characters import character
     from tacit.universe.load import universe_from
 
     unknown = sorted(set(config.tasks) - set(TASKS))
@@ -36,6 +38,9 @@ def evaluate(config: EvalConfig) -> None:
     takes_adapters = config.model.startswith(("local/", "vllm/"))
     if takes_adapters:
         check_model(config.model.split("/", 1)[1])
+    elif config.model.startswith("organism/"):
+        character(config.model.split("/", 1)[1])
+    load_queries(config.samples.queries, config.samples.subset, None)
     if config.setting.use_adapter and takes_adapters and not config.adapter:
         raise ConfigError(
             f"setting={config.setting.name} needs adapter=DIR: train one with "
