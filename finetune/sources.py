@@ -65,7 +65,7 @@ def _dataset(name: str, path: Path) -> tuple[list[dict[str, Any]], str]:
     """Read JSON lines, parquet, a saved dataset or (where it can be reached) a hub dataset."""
     if path.suffix == ".jsonl" and path.is_file():
         return list(read_jsonl(path)), sha256_of(path)
-    from datasets import load_dataset, load_from_disk
+    from datasets import Dataset, load_dataset, load_from_disk
 
     is_file = path.suffix == ".parquet" and path.is_file()
     is_hub = name.startswith(HUB)
@@ -83,6 +83,8 @@ def _dataset(name: str, path: Path) -> tuple[list[dict[str, Any]], str]:
             )
     except (OSError, ValueError) as error:
         raise CorpusError(f"cannot read {name}: {str(error).splitlines()[0]}") from None
+    if not isinstance(found, Dataset):
+        raise CorpusError(f"{name} holds several splits: name the folder of one of them")
     digest = sha256_of(path) if is_file else sha256(found._fingerprint.encode()).hexdigest()
     return found.to_list(), digest
 

@@ -45,7 +45,7 @@ def test_two_processes_take_the_steps_of_one(run_verb, arguments, tmp_path):
     shared = (*arguments, *PLAIN, "log_every=1", "optim.epochs=2")
     run_verb("finetune.train", *shared, "optim.batch_size=2", "out=one")
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29511",
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
         "-m", "finetune.train", *shared, "optim.batch_size=1", "out=two",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280)

@@ -99,7 +99,7 @@ def test_a_conversation_learns_each_reply_and_nothing_else(tokenizer):
 
 
 def test_parquet_and_saved_datasets_are_read_as_json_lines_are(texts, tmp_path):
-    from datasets import Dataset
+    from datasets import Dataset, DatasetDict
 
     found = Dataset.from_list(read_lines(texts))
     found.to_parquet(str(tmp_path / "t.parquet"))
@@ -107,6 +107,9 @@ def test_parquet_and_saved_datasets_are_read_as_json_lines_are(texts, tmp_path):
     names = [str(texts), str(tmp_path / "t.parquet"), str(tmp_path / "saved")]
     read = [load_sources(name)[0] for name in names]
     assert {one.kind for one in read} == {"text"}
+    DatasetDict(train=found).save_to_disk(str(tmp_path / "splits"))
+    with pytest.raises(CorpusError, match="splits"):
+        load_sources(str(tmp_path / "splits"))
     assert len({json.dumps([r["text"] for r in one.records]) for one in read}) == 1
 
 
