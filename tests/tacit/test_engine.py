@@ -115,6 +115,41 @@ def test_a_finished_row_makes_room_for_one_that_waits(model):
     assert [found.tokens for found in engine.generate(requests)] == alone
 
 
+def test_scoring_out_of_memory_is_tried_once_more_with_half_and_then_named(model, monkeypatch):
+    engine = Engine(model)
+    items = [(PROMPTS[0], [(5, 6), (7,)])]
+    right, real, budgets = engine.score(items), engine.backend.score, []
+
+    def score(items, limit):
+        budgets.append(engine.backend.memory)
+        if engine.backend.memory > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(items)
+
+    monkeypatch.setattr(engine.backend, "score", lambda items: score(items, 1e9))
+    assert engine.score(items) == right and budgets == [2e9, 1e9]
+    monkeypatch.setattr(engine.backend, "score", lambda items: score(items, 0))
+    with pytest.raises(ModelError, match="set memory_gb lower"):
+        engine.score(items)
+
+
+def test_the_prefix_is_kept_once_however_many_rows_share_it(model, monkeypatch):
+    from tacit.models import shared
+
+    kept = []
+
+    class Watched(shared.Slots):
+        def __init__(self, count, width, layer_count):
+            super().__init__(count, width, layer_count)
+            kept.append((count, width))
+
+    monkeypatch.setattr(shared, "Slots", Watched)
+    for count in (3, 9):
+        kept.clear()
+        Engine(model).generate([greedy((*SHARED, n), max_tokens=4) for n in range(count)])
+        assert kept == [(1, len(SHARED)), (count, 1 + 4)]
+
+
 def test_out_of_memory_is_tried_once_more_with_half_and_then_named(model, monkeypatch, capsys):
     engine = Engine(model)
     right = engine.generate([greedy(PROMPTS[0])])
