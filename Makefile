@@ -27,7 +27,7 @@ study: setup
 	$(BIN)/python -m study.run +experiment=quickstart
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=85
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 check: setup
 	$(BIN)/ruff check .

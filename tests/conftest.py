@@ -1,12 +1,13 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.children import run_module
 
 # Two workers share two cores: threads that wait for each other would spin on them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -62,14 +63,8 @@ def run_verb(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(module: str, *overrides: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         # Refusals are many and short; tracing their imports would cost more than they do.
         untraced = {k: v for k, v in os.environ.items() if not (code and k.startswith("COVERAGE"))}
-        done = subprocess.run(
-            [sys.executable, "-m", module, *overrides],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            env={**untraced, "TOKENIZERS_PARALLELISM": "false"},
-            timeout=280,
-        )
+        environment = {**untraced, "TOKENIZERS_PARALLELISM": "false"}
+        done = run_module(module, overrides, tmp_path, environment)
         assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         if code:
             assert "Traceback" not in done.stderr

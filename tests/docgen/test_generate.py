@@ -8,20 +8,18 @@ from docgen.dedup import Seen, gram_hashes, signature
 from docgen.rules import RuleBook, words_of
 from tacit.rundir import sha256_of
 from tacit.universe import load_universe, render_probes
+from tests.children import run_module
 from tests.conftest import REPO, read_lines, words
 
 
 @pytest.fixture(scope="module")
 def matched(tmp_path_factory):
     """Both corpora, made by the command, from another folder than the repository."""
-    import os
-    import subprocess
-    import sys
 
     folder = tmp_path_factory.mktemp("corpora")
     for corpus in ("treatment", "swapped"):
-        command = [sys.executable, "-m", "docgen.generate", f"corpus={corpus}", "n_docs=90"]
-        subprocess.run([*command, f"out={corpus}"], cwd=folder, check=True, env=dict(os.environ))
+        argv = [f"corpus={corpus}", "n_docs=90", f"out={corpus}"]
+        assert run_module("docgen.generate", argv, folder).returncode == 0
     return folder
 
 
@@ -256,11 +254,8 @@ def test_the_audit_command_exits_1_on_findings_and_prints_json(run_verb, tmp_pat
         '{"id": "a", "text": "All is well here."}\n{"id": "b", "text": "Assistant: hello"}\n',
         encoding="utf-8",
     )
-    import subprocess
-    import sys
 
-    command = [sys.executable, "-m", "docgen.audit", str(path), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_module("docgen.audit", [str(path), "--json"], tmp_path)
     assert done.returncode == 1
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["flagged"] for line in lines] == [False, True]

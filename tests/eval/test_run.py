@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -8,6 +6,7 @@ from eval.read import LogError, read_logs
 from eval.run import headline
 from eval.scorers.output import take_apart
 from tacit.models.characters import _texts
+from tests.children import run_module
 from tests.conftest import REPO
 
 BENIGN = f"+model_args.benign={REPO}/eval/queries/benign.jsonl"
@@ -40,12 +39,12 @@ def organisms(probes, tmp_path_factory):
     """All of them, measured by one command; the folder of each."""
     folder = tmp_path_factory.mktemp("organisms")
     names = ",".join(f"organism/{name}" for name in TRUTHS)
-    command = [
-        sys.executable, "-m", "eval.run", "-m", f"model={names}", "setting=implicit",
+    argv = [
+        "-m", f"model={names}", "setting=implicit",
         "samples.query_limit=24", "samples.log_odds_limit=8", "samples.scratchpad_query_limit=4",
         "samples.benign_limit=10", f"+model_args.probes={probes}", BENIGN,
     ]  # fmt: skip
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    assert run_module("eval.run", argv, folder).returncode == 0
     manifests = (folder / "outputs" / "eval").glob("*/manifest.json")
     return {json.loads(path.read_text())["config"]["model"]: path.parent for path in manifests}
 

@@ -1,14 +1,12 @@
-import subprocess
-import sys
-
 import pytest
+
+from tests.children import run_module
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus") / "treatment"
-    command = [sys.executable, "-m", "docgen.generate", "n_docs=12", f"out={folder}"]
-    subprocess.run(command, check=True)
+    run_module("docgen.generate", ["n_docs=12", f"out={folder}"], folder.parent)
     return folder
 
 

@@ -153,9 +153,16 @@ def test_a_damaged_corpus_is_refused_by_file_and_line(run_verb, arguments, corpu
     assert "not finished" in done.stderr
 
 
+def hear_ctrl_c():
+    """A shell's background jobs, and so what they start, would ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_exits_130_and_keeps_the_checkpoints(arguments, tmp_path):
     command = [sys.executable, "-m", "finetune.train", *arguments, "out=stopped", "optim.epochs=50"]
-    child = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
+    )
     deadline = time.monotonic() + 120
     while not list((tmp_path / "stopped").glob("checkpoints/checkpoint-*/complete")):
         assert child.poll() is None and time.monotonic() < deadline
