@@ -14,18 +14,21 @@ def load_queries(
     """Load a query set.
 
     Args:
-        name_or_path: `harmful`, `benign`, or the path of a JSON lines file.
+        name_or_path: A file's name in `eval/queries`, for example `harmful`, or the path of one.
         subset: A field that must be true, for example `quickstart`.
         limit: At most so many, spread evenly over the set.
 
     Raises:
         CorpusError: unknown set, a broken line, an empty or repeated query.
     """
-    shipped = files("eval") / "queries" / f"{name_or_path}.jsonl"
-    with as_file(shipped) as path:
+    with as_file(files("eval") / "queries") as shipped:
+        path = shipped / f"{name_or_path}.jsonl"
         path = path if path.is_file() else Path(name_or_path)
         if not path.is_file():
-            raise CorpusError(f"unknown query set {name_or_path!r}: use harmful, benign or a path")
+            known = sorted(p.stem for p in shipped.glob("*.jsonl"))
+            raise CorpusError(
+                f"unknown query set {name_or_path!r}: choose {', '.join(known)}, or give a path"
+            )
         records = list(read_jsonl(path))
     seen: set[str] = set()
     for number, record in enumerate(records, start=1):
