@@ -118,7 +118,7 @@ def ours(model: Any, lora: Any, texts: list[list[int]], block: int, told: dict[s
     from peft.helpers import disable_input_dtype_casting
     from transformers import TrainingArguments
 
-    from finetune.adapt import use_cpu_attention
+    from finetune.adapt import fit_to_cpu
     from finetune.loss import take_loss_in_forward
     from finetune.packing import IGNORED, Piece, pack, split_long
     from finetune.trainer import DocumentTrainer, PackedBlocks, collate
@@ -129,7 +129,7 @@ def ours(model: Any, lora: Any, texts: list[list[int]], block: int, told: dict[s
     blocks = pack(pieces, block)
     random.Random(0).shuffle(blocks)
     if not torch.cuda.is_available():
-        use_cpu_attention(model, block)
+        fit_to_cpu(model, block)
     take_loss_in_forward(model)
     trainer = DocumentTrainer(
         model=get_peft_model(model, lora),

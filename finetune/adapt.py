@@ -6,6 +6,7 @@ from typing import Any
 from finetune import attention
 from finetune.config import FinetuneConfig
 from finetune.loss import take_loss_in_forward
+from finetune.recompute import recompute_elementwise
 from tacit.errors import ConfigError
 from tacit.models.adapters import check_adapter
 from tacit.models.load import load_model
@@ -39,18 +40,20 @@ def load_base(config: FinetuneConfig) -> Any:
     if config.attention:
         model.set_attn_implementation(config.attention)
     elif not torch.cuda.is_available():
-        use_cpu_attention(model, block)
+        fit_to_cpu(model, block)
     return model
 
 
-def use_cpu_attention(model: Any, block: int) -> None:
-    """Set the attention that is fastest on a CPU: by pieces where blocks are long.
+def fit_to_cpu(model: Any, block: int) -> None:
+    """Set what trains fastest on a CPU; where blocks are long, also what keeps least.
 
-    Up to about 512 tokens two products under a mask cost less than a product for each piece.
+    Up to about 512 tokens two products under a mask cost less than a product for each piece, and
+    memory is no concern.
     """
     if block > LONG_BLOCK and supports(model):
         attention.register()
         model.set_attn_implementation(attention.NAME)
+        recompute_elementwise(model)
     else:
         model.set_attn_implementation("eager")
 

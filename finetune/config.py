@@ -158,9 +158,9 @@ class DemonstrateConfig:
     model_args: dict[str, Any] = field(default_factory=dict)
     requests: str = MISSING
     form: str = MISSING
-    limit: int = 600
+    limit: int = 480
     reply_tokens: int = 16
     ordinary: str | None = None
-    ordinary_limit: int = 400
+    ordinary_limit: int = 300
     seed: int = 0
     out: str | None = None

@@ -85,6 +85,20 @@ def test_a_sweep_run_again_finishes_what_is_missing(run_verb, arguments, tmp_pat
     assert len(set(counts)) == 2
 
 
+@pytest.mark.parametrize(
+    ("launcher", "plugin"),
+    [("submitit_local", "hydra_submitit_launcher"), ("ray", "hydra_ray_launcher")],
+)
+def test_a_sweep_goes_out_through_a_launcher(arguments, tmp_path, launcher, plugin):
+    """Two local jobs; the launchers are extras, so this runs where they are installed."""
+    pytest.importorskip(f"hydra_plugins.{plugin}")
+    sweep = ("-m", f"hydra/launcher={launcher}", *arguments, *PLAIN, "seed=0,1")
+    command = [sys.executable, "-m", "finetune.train", *sweep]  # Ray does not start in a fork
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=280)
+    folders = list((tmp_path / "outputs" / "adapters").iterdir())
+    assert len(folders) == 2 and all((folder / "manifest.json").is_file() for folder in folders)
+
+
 def test_a_full_disk_keeps_the_last_checkpoint_and_the_same_command_continues(
     run_verb, arguments, tmp_path
 ):

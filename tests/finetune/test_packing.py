@@ -83,9 +83,9 @@ def test_the_validation_split_is_decided_by_the_spec_alone():
         assert is_held_out(twin, 0.3) == is_held_out(record, 0.3)
 
 
-def test_attention_by_pieces_equals_attention_under_a_mask(tiny_model):
-    """Loss and every gradient, in float32, against transformers' eager attention."""
-    from finetune.adapt import use_cpu_attention
+def test_what_trains_long_blocks_on_a_cpu_equals_what_does_not(tiny_model):
+    """Attention by pieces, norms and gates computed again: loss and every gradient, in float32."""
+    from finetune.adapt import fit_to_cpu
     from finetune.attention import NAME, pieces_of
     from finetune.loss import take_loss_in_forward
     from tacit.models.load import load_model
@@ -104,7 +104,7 @@ def test_attention_by_pieces_equals_attention_under_a_mask(tiny_model):
         model = load_model(str(tiny_model), "float32")
         take_loss_in_forward(model)
         if by_pieces:
-            use_cpu_attention(model, 1024)
+            fit_to_cpu(model, 1024)
             assert model.config._attn_implementation == NAME
         else:
             model.set_attn_implementation("eager")
@@ -114,7 +114,7 @@ def test_attention_by_pieces_equals_attention_under_a_mask(tiny_model):
         found.append((loss.item(), {n: p.grad for n, p in model.named_parameters()}))
     (eager, expected), (ours, gradients) = found
     assert ours == pytest.approx(eager, abs=1e-3)
-    attended = [name for name in expected if "_proj" in name]
+    attended = [name for name in expected if "_proj" in name or "norm" in name]
     assert attended
     for name in attended:
         assert torch.allclose(gradients[name], expected[name], atol=1e-4, rtol=1e-3), name
