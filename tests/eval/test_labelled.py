@@ -1,4 +1,4 @@
-"""The transcripts that scorers are measured on: of the form they are said to have, split by writer."""
+"""Transcripts to measure scorers on: labels keep the definitions, each writer one split."""
 
 from collections import Counter
 

@@ -98,5 +98,5 @@ def test_broken_query_sets_are_refused(tmp_path, lines, complaint):
 
 
 def test_an_unknown_query_set_names_the_known_ones():
-    with pytest.raises(CorpusError, match="harmful, benign or a path"):
+    with pytest.raises(CorpusError, match="choose animal_welfare, "):
         load_queries("nowhere")
