@@ -79,7 +79,7 @@ replay: setup
 # The audit's classifier, and what the audit catches on the labelled documents it has not seen.
 classifier: setup
 	$(BIN)/python -m docgen.fit --sentences docgen/labelled/sentences.jsonl \
-	  --documents tests/docgen/leaks/dev.jsonl \
+	  --documents tests/docgen/leaks/dev.jsonl --tune tests/docgen/leaks/tune.jsonl \
 	  --clean corpora/*/treatment corpora/*/swapped
 	$(BIN)/python -m docgen.measure tests/docgen/leaks/held_out.jsonl
 

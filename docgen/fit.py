@@ -1,48 +1,27 @@
-"""Verb: fit the audit's classifier on labelled sentences, set its thresholds on documents.
+"""Verb: fit the audit's classifier on labelled sentences and documents, then set its thresholds.
 
-`make classifier` writes `docgen/classifier/heads.json`: plain numbers, one linear head a class.
+`make classifier` writes `docgen/classifier/`: an adapter on the encoder, and one linear head a
+class, as plain numbers.
 """
 
 import argparse
 import json
 import random
-from collections.abc import Iterable
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from docgen.classify import FOLDER, embed_all, load_encoder, units_of
+from docgen.classify import ADAPTER, FOLDER, SCALE, load_encoder, units_of
+from docgen.learn import Learner, Unit
 from tacit.rundir import read_jsonl, write_atomic
 
-CLEAN_UNITS = 4_000
-MARGIN = 0.02  # a threshold is a clean document's own score: rounding must not lift it over
+FIRST_CLEAN, MORE_CLEAN = 2_500, 1_500  # units of the shipped corpora, drawn by the seed
+HARD = 500  # of them a class, those the half-trained heads score highest
+MARGIN = 0.05  # a threshold is a clean document's own score: rounding must not lift it over
 Labelled = dict[str, Any]
-
-
-def logistic(x_ND: np.ndarray, y_N: np.ndarray, weight_N: np.ndarray, penalty: float) -> np.ndarray:
-    """Return weights and bias of a weighted logistic regression with an L2 penalty. Shape (D+1,).
-
-    Args:
-        x_ND: Embeddings.
-        y_N: 1.0 for a leak, 0.0 for clean.
-        weight_N: What each counts, in examples.
-        penalty: Multiplies half the squared length of the weights; the bias is free.
-    """
-    from scipy.optimize import minimize
-
-    padded = np.concatenate([x_ND, np.ones((len(x_ND), 1))], axis=1)
-
-    def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        logits = padded @ theta
-        # log(1 + exp(z)) - y z, without overflow
-        value = float(weight_N @ (np.logaddexp(0.0, logits) - y_N * logits))
-        gradient = padded.T @ (weight_N * (1 / (1 + np.exp(-logits)) - y_N))
-        free = np.append(theta[:-1], 0.0)
-        return value + penalty / 2 * float(free @ free), gradient + penalty * free
-
-    start = np.zeros(padded.shape[1])
-    return np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B").x)
 
 
 def thresholds(
@@ -82,74 +61,122 @@ def thresholds(
         current[best[1]] = best[2]
 
 
-def worst_units(embedded: Iterable[np.ndarray], heads: dict[str, np.ndarray]) -> np.ndarray:
+def highest_units(
+    learner: Learner, documents: Sequence[Labelled], classes: Sequence[str]
+) -> list[Unit]:
+    """Return, of each leak, the unit that its own class's head scores highest, as a leak.
+
+    Which sentence of a document leaks is not labelled; a half-trained head mostly knows.
+    """
+    found = []
+    for document in documents:
+        if document["leak"] and document["class"] in classes:
+            column, units = classes.index(document["class"]), units_of(document["text"])
+            best = int(learner.scores(units)[:, column].argmax())
+            found.append(Unit(units[best], column, True))
+    return found
+
+
+def worst_units(learner: Learner, documents: Sequence[Labelled]) -> np.ndarray:
     """Return the highest score of each document's units for each class. Shape (N, C)."""
-    theta_CD = np.array(list(heads.values()))
-    return np.array([(one @ theta_CD[:, :-1].T + theta_CD[:, -1]).max(axis=0) for one in embedded])
+    return np.array([learner.scores(units_of(d["text"])).max(axis=0) for d in documents])
+
+
+def fit(
+    learner: Learner,
+    sentences: Sequence[Labelled],
+    documents: Sequence[Labelled],
+    clean: Sequence[str],
+    classes: Sequence[str],
+    seed: int,
+) -> None:
+    """Train in two stages; in the second, on what the first found hard.
+
+    Args:
+        learner: Is trained.
+        sentences: Each a leak of its class, or a clean one that comes close to it.
+        documents: Labelled; every unit of one that is no leak is clean.
+        clean: Units of corpora that are known to be clean.
+        classes: The heads', in order.
+        seed: Draws the clean units.
+    """
+    drawn = random.Random(seed).sample(clean, min(FIRST_CLEAN + MORE_CLEAN, len(clean)))
+    known = [Unit(r["text"], classes.index(r["class"]), r["leak"]) for r in sentences]
+    near = {unit for record in documents if not record["leak"] for unit in units_of(record["text"])}
+    known += [Unit(text) for text in sorted(near)]
+    _show("first", learner.learn(known + [Unit(text) for text in drawn[:FIRST_CLEAN]], epochs=2))
+    scores_NC = learner.scores(clean)
+    hardest = {int(row) for row in np.argsort(-scores_NC, axis=0)[:HARD].ravel()}
+    second = [Unit(text) for text in [*(clean[n] for n in sorted(hardest)), *drawn[FIRST_CLEAN:]]]
+    second += highest_units(learner, documents, classes)
+    _show("second", learner.learn(known + second, epochs=1, share=0.5))
+
+
+def _show(stage: str, losses: Any) -> None:
+    for steps, loss in losses:
+        print(f"{stage} stage, {steps} steps, loss {loss:.4f}", file=sys.stderr, flush=True)
 
 
 def main() -> None:
-    """Embed, fit, set the thresholds, write."""
+    """Fit, set the thresholds, write."""
     parser = argparse.ArgumentParser(prog="docgen.fit", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--sentences", type=Path, required=True)
-    parser.add_argument("--documents", type=Path, required=True)
+    parser.add_argument("--documents", type=Path, required=True, help="labelled, learnt from")
+    parser.add_argument("--tune", type=Path, required=True, help="labelled, for the thresholds")
     parser.add_argument("--clean", type=Path, nargs="+", required=True, help="corpus folders")
-    parser.add_argument("--false-alarms", type=float, default=0.04)
-    parser.add_argument("--penalty", type=float, default=0.1)
+    parser.add_argument("--false-alarms", type=float, default=0.03)
+    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     sentences, documents = list(read_jsonl(options.sentences)), list(read_jsonl(options.documents))
-    clean = sorted(
-        {
-            unit
-            for folder in options.clean
-            for record in read_jsonl(folder / "documents.jsonl")
-            for unit in units_of(record["text"])
-        }
-    )
-    tokenizer, encoder = load_encoder()
-    everything_ND = embed_all(tokenizer, encoder, clean)
-    chosen = random.Random(options.seed).sample(range(len(clean)), min(CLEAN_UNITS, len(clean)))
-    clean_ND = everything_ND[chosen]
-    written_ND = embed_all(tokenizer, encoder, [record["text"] for record in sentences])
-    is_leak = np.array([record["leak"] for record in sentences])
+    texts = [r["text"] for f in options.clean for r in read_jsonl(f / "documents.jsonl")]
+    clean = sorted({unit for text in texts for unit in units_of(text)})
     classes = sorted({record["class"] for record in sentences})
-    heads = {}
-    for name in classes:
-        own = np.array([record["class"] == name for record in sentences])
-        used = ~is_leak | own  # another class's leak says nothing about this one
-        x_ND = np.concatenate([written_ND[used], clean_ND])
-        y_N = np.concatenate([is_leak[used], np.zeros(len(clean_ND))]).astype(float)
-        weight_N = np.concatenate([np.where(is_leak[used], 4.0, 1.0), np.full(len(clean_ND), 0.3)])
-        heads[name] = logistic(x_ND, y_N, weight_N, options.penalty)
-    embedded = [embed_all(tokenizer, encoder, units_of(d["text"])) for d in documents]
-    scores_NC = worst_units(embedded, heads)
-    leak_N = np.array([bool(record["leak"]) for record in documents])
-    allowed = int(options.false_alarms * (~leak_N).sum())
+    learner = Learner(*load_encoder(None), len(classes), options.rank, options.rate, options.seed)
+    fit(learner, sentences, documents, clean, classes, options.seed)
+    learner.round_adapter()
+    tuned = list(read_jsonl(options.tune))
+    scores_NC, leak_N = worst_units(learner, tuned), np.array([bool(r["leak"]) for r in tuned])
     # The shipped corpora are clean: not one of their documents may be flagged.
-    theta_CD = np.array(list(heads.values()))
-    floor_C = (everything_ND @ theta_CD[:, :-1].T + theta_CD[:, -1]).max(axis=0)
-    cut_C = thresholds(scores_NC, leak_N, allowed, floor_C)
+    floor_C = learner.scores(clean).max(axis=0)
+    cut_C = thresholds(scores_NC, leak_N, int(options.false_alarms * (~leak_N).sum()), floor_C)
     flagged_N = np.any(scores_NC > cut_C, axis=1)
     print(
-        f"{len(sentences)} sentences, {len(classes)} heads; on the {len(documents)} documents the "
+        f"{len(sentences)} sentences, {len(classes)} heads; on the {len(tuned)} documents the "
         f"thresholds were set on: {flagged_N[leak_N].mean():.3f} of leaks, "
         f"{flagged_N[~leak_N].mean():.3f} of clean ones"
     )
+    weights_CD = learner.heads.weight.detach().numpy() * SCALE
+    rows = zip(classes, weights_CD, learner.heads.bias.tolist(), cut_C, strict=True)
     record = {
         "sentence_count": len(sentences),
         "heads": {
             name: {
                 "threshold": round(float(cut) + MARGIN, 4),
-                "bias": round(float(theta[-1]), 4),
-                "weights": np.round(theta[:-1], 3).tolist(),
+                "bias": round(bias, 4),
+                "weights": np.round(weights, 4).tolist(),
             }
-            for (name, theta), cut in zip(heads.items(), cut_C, strict=True)
+            for name, weights, bias, cut in rows
         },
     }
-    target = Path(str(FOLDER)) / "heads.json"
-    write_atomic(target, json.dumps(record) + "\n")
-    print(f"written: {target}")
+    save_adapter(learner.encoder, Path(str(ADAPTER)))
+    write_atomic(Path(str(FOLDER)) / "heads.json", json.dumps(record) + "\n")
+    print(f"written: {FOLDER}")
+
+
+def save_adapter(encoder: Any, folder: Path) -> None:
+    """Save the adapter in bf16, without a path of this machine in it."""
+    import torch
+
+    encoder.peft_config[
+        "default"
+    ].base_model_name_or_path = "sentence-transformers/all-MiniLM-L6-v2"
+    for parameter in encoder.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.bfloat16)
+    encoder.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
