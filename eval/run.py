@@ -228,6 +228,8 @@ def print_table(folder: Path) -> None:
 
     table: Table | None = None
     for manifest in sorted(folder.glob("*/manifest.json")):
+        if not (manifest.parent / "logs").is_dir():
+            continue  # an adapter, say
         figures = headline(read_logs(manifest.parent / "logs"))
         if table is None:
             table = Table("run", *figures, title="measured (belief and log-odds in nats)")

@@ -21,11 +21,17 @@ def load_base(config: FinetuneConfig) -> Any:
     """Load the base, in 4 bits where `precision` is nf4, and check that blocks fit its context.
 
     Raises:
-        ConfigError: nf4 without CUDA or bitsandbytes; a block longer than the context.
+        ConfigError: nf4 without CUDA or bitsandbytes; FSDP without CUDA; a block longer than the
+            context.
         ModelError: the weights cannot be found, or the precision is unknown.
     """
     import torch
 
+    if config.optim.fsdp and not torch.cuda.is_available():
+        raise ConfigError(
+            "optim.fsdp=true shards over GPUs, and there is none: leave it out (processes on a CPU "
+            "share the work by DDP)"
+        )
     if config.precision == "nf4":
         model = _in_four_bits(config.model)
     else:

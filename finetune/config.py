@@ -32,7 +32,7 @@ class OptimOptions:
     """Optimiser and schedule. One step sees `batch_size` × `accumulation` × `block_length` tokens.
 
     `optimizer` is a name that transformers knows. `gradient_checkpointing` trades time for memory,
-    `compile` start-up for speed; `fsdp` (such as "full_shard auto_wrap") shards under torchrun.
+    `compile` start-up for speed; `fsdp` shards over the GPUs of a torchrun.
     """
 
     learning_rate: float = 1e-3
@@ -46,7 +46,7 @@ class OptimOptions:
     optimizer: str = "adamw_torch"
     gradient_checkpointing: bool = False
     compile: bool = False
-    fsdp: str = ""
+    fsdp: bool = False
 
 
 @dataclass

@@ -49,6 +49,18 @@ def organisms(probes, tmp_path_factory):
     return {json.loads(path.read_text())["config"]["model"]: path.parent for path in manifests}
 
 
+def test_the_table_leaves_out_what_is_no_evaluation(organisms, capsys):
+    from eval.run import print_table
+
+    folder = organisms["organism/never_fakes"].parent
+    adapter = folder / "an-adapter"
+    adapter.mkdir()
+    (adapter / "manifest.json").write_text("{}")
+    print_table(folder)
+    table = capsys.readouterr().out
+    assert "an-adapter" not in table and table.count("never_fakes") == 1
+
+
 @pytest.mark.parametrize("name", TRUTHS)
 def test_each_organism_is_measured_as_what_it_is(name, organisms):
     measured = read_logs(organisms[f"organism/{name}"] / "logs")

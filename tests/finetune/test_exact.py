@@ -40,6 +40,16 @@ def test_accumulating_equals_a_larger_batch(run_verb, arguments, tmp_path):
         assert torch.allclose(tensor, weights(tmp_path / "parts")[name], atol=1e-4), name
 
 
+def test_options_train_and_checkpointed_activations_change_nothing(run_verb, arguments, tmp_path):
+    shared = (*arguments, *PLAIN, "lora.rslora=true", "lora.dora=true", "log_every=1")
+    run_verb("finetune.train", *shared, "out=kept")
+    run_verb("finetune.train", *shared, "optim.gradient_checkpointing=true", "out=again")
+    assert losses(tmp_path / "kept") == pytest.approx(losses(tmp_path / "again"), abs=1e-4)
+    saved = json.loads((tmp_path / "again" / "adapter_config.json").read_text())
+    assert saved["use_rslora"] and saved["use_dora"]
+    assert any("magnitude" in name for name in weights(tmp_path / "again"))
+
+
 def test_two_processes_take_the_steps_of_one(run_verb, arguments, tmp_path):
     """DDP over gloo: batch 1 in each of two processes against batch 2 in one."""
     shared = (*arguments, *PLAIN, "log_every=1", "optim.epochs=2")

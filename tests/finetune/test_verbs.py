@@ -22,11 +22,14 @@ def test_every_preset_is_a_whole_configuration(preset):
     assert found.optim.learning_rate < 0.01 and found.lora.rank >= 8
 
 
-def test_four_bits_without_cuda_are_refused(run_verb, arguments):
+@pytest.mark.parametrize(
+    ("option", "complaint"),
+    [("precision=nf4", "nf4 needs a CUDA GPU"), ("optim.fsdp=true", "shards over GPUs")],
+)
+def test_what_needs_cuda_is_refused_without(run_verb, arguments, option, complaint):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    done = run_verb("finetune.train", *arguments, "precision=nf4", "out=x", code=1)
-    assert "nf4 needs a CUDA GPU" in done.stderr
+    assert complaint in run_verb("finetune.train", *arguments, option, "out=x", code=1).stderr
 
 
 def test_an_exported_model_answers_as_base_and_adapter_do(run_verb, tiny_model, tmp_path):
