@@ -131,6 +131,7 @@ def ours(model: Any, lora: Any, texts: list[list[int]], block: int, told: dict[s
     if not torch.cuda.is_available():
         fit_to_cpu(model, block)
     take_loss_in_forward(model)
+    torch.manual_seed(told["seed"])
     trainer = DocumentTrainer(
         model=get_peft_model(model, lora),
         args=TrainingArguments(**told, remove_unused_columns=False),

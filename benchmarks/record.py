@@ -20,6 +20,15 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {platform.machine()}, {gpu}"
 
 
+def read_rows(name: str) -> list[dict[str, Any]]:
+    """Return the rows of the last record, none where there is none."""
+    target = ROOT / "results" / "benchmarks" / f"{name}.json"
+    if not target.is_file():
+        return []
+    rows: list[dict[str, Any]] = json.loads(target.read_text(encoding="utf-8"))["rows"]
+    return rows
+
+
 def write_record(
     name: str, rows: list[dict[str, Any]], ratios: dict[str, float], is_quick: bool
 ) -> Path:

@@ -19,7 +19,7 @@ from docgen.learn import Learner, Unit
 from tacit.rundir import read_jsonl, write_atomic
 
 FIRST_CLEAN, MORE_CLEAN = 2_500, 1_500  # units of the shipped corpora, drawn by the seed
-HARD = 500  # of them a class, those the half-trained heads score highest
+HARD = 500  # clean units a class, those the half-trained heads score highest
 MARGIN = 0.05  # a threshold is a clean document's own score: rounding must not lift it over
 Labelled = dict[str, Any]
 
@@ -61,6 +61,10 @@ def thresholds(
         current[best[1]] = best[2]
 
 
+def _units(document: Labelled) -> list[str]:
+    return units_of(document["text"]) or [document["text"]]
+
+
 def highest_units(
     learner: Learner, documents: Sequence[Labelled], classes: Sequence[str]
 ) -> list[Unit]:
@@ -71,7 +75,7 @@ def highest_units(
     found = []
     for document in documents:
         if document["leak"] and document["class"] in classes:
-            column, units = classes.index(document["class"]), units_of(document["text"])
+            column, units = classes.index(document["class"]), _units(document)
             best = int(learner.scores(units)[:, column].argmax())
             found.append(Unit(units[best], column, True))
     return found
@@ -79,7 +83,7 @@ def highest_units(
 
 def worst_units(learner: Learner, documents: Sequence[Labelled]) -> np.ndarray:
     """Return the highest score of each document's units for each class. Shape (N, C)."""
-    return np.array([learner.scores(units_of(d["text"])).max(axis=0) for d in documents])
+    return np.array([learner.scores(_units(d)).max(axis=0) for d in documents])
 
 
 def fit(
@@ -141,6 +145,7 @@ def main() -> None:
     # The shipped corpora are clean: not one of their documents may be flagged.
     floor_C = learner.scores(clean).max(axis=0)
     cut_C = thresholds(scores_NC, leak_N, int(options.false_alarms * (~leak_N).sum()), floor_C)
+    cut_C += MARGIN
     flagged_N = np.any(scores_NC > cut_C, axis=1)
     print(
         f"{len(sentences)} sentences, {len(classes)} heads; on the {len(tuned)} documents the "
@@ -153,7 +158,7 @@ def main() -> None:
         "sentence_count": len(sentences),
         "heads": {
             name: {
-                "threshold": round(float(cut) + MARGIN, 4),
+                "threshold": round(float(cut), 4),
                 "bias": round(bias, 4),
                 "weights": np.round(weights, 4).tolist(),
             }

@@ -58,7 +58,6 @@ class Learner:
         from peft import LoraConfig, get_peft_model
 
         torch.manual_seed(seed)
-        torch.set_flush_denormal(True)  # without it, steps on these small weights take five times
         self.random = random.Random(seed)
         self.tokenizer = tokenizer
         config = LoraConfig(
@@ -92,6 +91,7 @@ class Learner:
 
         batches = [batch for _ in range(epochs) for batch in self._batches(units)]
         losses: list[float] = []
+        torch.set_flush_denormal(True)  # without it, steps on such small weights take five times
         self.encoder.train()
         for step, batch in enumerate(batches):
             slope = min(1.0, (step + 1) / WARMUP) * max(0.02, 1 - step / len(batches))
@@ -112,6 +112,7 @@ class Learner:
             if (step + 1) % 50 == 0 or step + 1 == len(batches):
                 yield step + 1, float(np.mean(losses))
                 losses.clear()
+        torch.set_flush_denormal(False)
         self.encoder.eval()
 
     def _batches(self, units: Sequence[Unit]) -> list[list[Unit]]:

@@ -3,6 +3,7 @@
 `python -m eval.run -m setting=prompted,implicit adapter=outputs/adapters/treatment-seed0`
 """
 
+import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -228,7 +229,7 @@ def print_table(folder: Path) -> None:
 
     table: Table | None = None
     for manifest in sorted(folder.glob("*/manifest.json")):
-        if not (manifest.parent / "logs").is_dir():
+        if "logs" not in json.loads(manifest.read_text(encoding="utf-8")):
             continue  # an adapter, say
         figures = headline(read_logs(manifest.parent / "logs"))
         if table is None:

@@ -44,7 +44,8 @@ def run_module(
     out, err = (file.read_text(encoding="utf-8") for file in files)
     for file in files:
         file.unlink()
-    return subprocess.CompletedProcess([module, *argv], child.exitcode or 0, out, err)
+    assert child.exitcode is not None
+    return subprocess.CompletedProcess([module, *argv], child.exitcode, out, err)
 
 
 def _enter(

@@ -19,7 +19,8 @@ def matched(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpora")
     for corpus in ("treatment", "swapped"):
         argv = [f"corpus={corpus}", "n_docs=90", f"out={corpus}"]
-        assert run_module("docgen.generate", argv, folder).returncode == 0
+        done = run_module("docgen.generate", argv, folder)
+        assert done.returncode == 0, done.stderr
     return folder
 
 

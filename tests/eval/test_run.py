@@ -44,7 +44,8 @@ def organisms(probes, tmp_path_factory):
         "samples.query_limit=24", "samples.log_odds_limit=8", "samples.scratchpad_query_limit=4",
         "samples.benign_limit=10", f"+model_args.probes={probes}", BENIGN,
     ]  # fmt: skip
-    assert run_module("eval.run", argv, folder).returncode == 0
+    done = run_module("eval.run", argv, folder)
+    assert done.returncode == 0, done.stderr
     manifests = (folder / "outputs" / "eval").glob("*/manifest.json")
     return {json.loads(path.read_text())["config"]["model"]: path.parent for path in manifests}
 

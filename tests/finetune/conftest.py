@@ -6,7 +6,8 @@ from tests.children import run_module
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus") / "treatment"
-    run_module("docgen.generate", ["n_docs=12", f"out={folder}"], folder.parent)
+    done = run_module("docgen.generate", ["n_docs=12", f"out={folder}"], folder.parent)
+    assert done.returncode == 0, done.stderr
     return folder
 
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -106,6 +108,8 @@ def test_what_trains_long_blocks_on_a_cpu_equals_what_does_not(tiny_model):
         if by_pieces:
             fit_to_cpu(model, 1024)
             assert model.config._attn_implementation == NAME
+            again = [m for m in model.modules() if isinstance(m.forward, partial)]
+            assert len(again) == 2 * (2 + 1) + 1, "two norms and a gated unit a layer, a last norm"
         else:
             model.set_attn_implementation("eager")
         inputs = {name: batch[name] for name in ("input_ids", "position_ids", "labels")}
