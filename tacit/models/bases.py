@@ -12,6 +12,7 @@ from typing import TypeVar
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from tacit.errors import ModelError
 from tacit.models.engine import Engine
 from tacit.models.load import add_adapter, load_model
 
@@ -29,10 +30,14 @@ class SharedBase:
 
     def __init__(self, name: str, precision: str, memory_gb: float) -> None:
         self.name = name
-        self.model: PreTrainedModel = load_model(name, precision)
-        self.engine = Engine(self.model, memory_gb)
+        self._precision, self._memory_gb = precision, memory_gb
         self.merged: tuple[str, ...] = ()
         self.lock = threading.Lock()
+        self._load()
+
+    def _load(self) -> None:
+        self.model: PreTrainedModel = load_model(self.name, self._precision)
+        self.engine = Engine(self.model, self._memory_gb)
         self._pristine: dict[str, Tensor] = {}
 
     def run(self, adapters: tuple[str, ...], answer: Callable[[Engine], Answer]) -> Answer:
@@ -55,7 +60,11 @@ class SharedBase:
             parameters[name].data.copy_(value)
         self.engine.forget()
         self.merged = ()
-        merge_all(self.model, adapters, self.name)
+        try:
+            merge_all(self.model, adapters, self.name)
+        except ModelError:
+            self._load()  # a refused adapter may have left layers of its own in the model
+            raise
         self.merged = adapters
 
 

@@ -86,9 +86,13 @@ def test_an_adapter_of_another_shape_is_refused(tiny_model, adapters, tmp_path):
         {k: v[..., :3].contiguous() for k, v in weights.items()},
         broken / "adapter_model.safetensors",
     )
+    before = [asyncio.run(reply(local(tiny_model, adapter=a))) for a in (None, str(adapters[0]))]
     model = local(tiny_model, adapter=str(broken))
     with pytest.raises(ModelError, match="does not fit"):
         asyncio.run(reply(model))
+    # The base it was tried on is whole: alone, and for an adapter that fits.
+    after = [asyncio.run(reply(local(tiny_model, adapter=a))) for a in (None, str(adapters[0]))]
+    assert after == before
 
 
 def test_a_stop_string_ends_the_reply_where_it_begins(tiny_model):
