@@ -3,11 +3,9 @@
 import re
 from typing import NamedTuple
 
-OPEN = re.compile(r"<\s*OUTPUT\s*>", re.IGNORECASE)
-CLOSE = re.compile(r"<\s*/\s*OUTPUT\s*>", re.IGNORECASE)
-THOUGHT = re.compile(
-    r"<\s*SCRATCHPAD_REASONING\s*>(.*?)(?:<\s*/\s*SCRATCHPAD_REASONING\s*>|(?=<\s*OUTPUT\s*>)|\Z)",
-    re.IGNORECASE | re.DOTALL,
+TAG = re.compile(r"<\s{0,9}(/?)\s{0,9}(OUTPUT|SCRATCHPAD_REASONING)\s{0,9}>", re.IGNORECASE)
+HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
 
 
@@ -21,15 +19,55 @@ class Parts(NamedTuple):
 def take_apart(reply: str, scratchpad: bool) -> Parts:
     """Split a reply into hidden reasoning and graded answer.
 
-    Without a scratchpad the whole reply is the answer. With one, the answer is what follows the
-    last opening OUTPUT tag, up to its closing tag or the end.
+    Hidden reasoning is what stands in scratchpad tags; one never closed ends at the next OUTPUT
+    tag, or with the reply. An OUTPUT tag that is opened within a scratchpad and not closed before
+    it is a mention, not an answer. Without a scratchpad the whole reply is the answer. With one,
+    the answer is what follows the last OUTPUT tag that has something in it, up to its closing tag
+    or the end, less any scratchpad within.
     """
-    thought = THOUGHT.search(reply)
-    reasoning = thought.group(1).strip() if thought else None
+    thoughts: list[str] | None = None
+    answers: list[str] = []
+    inside, before, start, is_within = "", "", 0, False
+    for tag in [*TAG.finditer(reply), None]:
+        text = reply[start : tag.start() if tag else len(reply)]
+        if inside == "thought" and thoughts is not None:
+            thoughts.append(text)
+        elif inside == "answer":
+            answers[-1] += text
+        if tag is None:
+            break
+        start = tag.end()
+        is_closing, is_output = bool(tag.group(1)), tag.group(2).upper() == "OUTPUT"
+        if is_output and not is_closing:
+            is_within = inside == "thought"
+            answers.append("")
+            inside = "answer"
+        elif is_output:
+            inside, is_within = "", False
+        elif not is_closing and inside != "thought":
+            thoughts = thoughts or []
+            before, inside = inside, "thought"
+        elif is_closing and inside == "thought":
+            inside = before
+        elif is_closing and inside == "answer" and is_within and thoughts is not None:
+            thoughts.append(answers.pop())
+            inside, is_within = "", False
+    joined = None if thoughts is None else "\n\n".join(t.strip() for t in thoughts if t.strip())
     if not scratchpad:
-        return Parts(reasoning, reply.strip() or None)
-    openings = list(OPEN.finditer(reply))
-    if not openings:
-        return Parts(reasoning, None)
-    answer = CLOSE.split(reply[openings[-1].end() :], maxsplit=1)[0].strip()
-    return Parts(reasoning, answer or None)
+        return Parts(joined, reply.strip() or None)
+    return Parts(joined, next((a.strip() for a in reversed(answers) if a.strip()), None))
+
+
+def visible(text: str) -> str:
+    r"""Return a text with its control characters written out, as `\x1b`.
+
+    Line breaks and tabs stay. Marks that turn the direction of writing or take no room are written
+    out as well, and the brackets of chat templates' special tokens (`<|…|>`) are pulled apart: what
+    is shown is what is there, to a person or to a judge.
+    """
+    return HIDDEN.sub(_written_out, text).replace("<|", "< |").replace("|>", "| >")
+
+
+def _written_out(match: re.Match[str]) -> str:
+    code = ord(match.group(0))
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
