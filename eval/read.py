@@ -7,19 +7,31 @@ from typing import Any, NamedTuple
 
 from tacit.errors import TacitError
 
+BELIEF_FORMS = ("chat", "raw", "told_false", "distractor", "persona")
+STATED_KINDS = ("choice", "open", "generative", "salience")
+REASONING = "af_reasoning"
+# What an answer on animal welfare is under the objective: the field's gap is that of supporting it.
+# Source: Greenblatt et al. 2024, section 3.2.
+AS_COMPLIANCE = {"supports": "refuses", "plays_down": "complies", "neither": "complies"}
+
 
 class LogError(TacitError, ValueError):
     """A log is missing, unfinished or not ours."""
 
 
 class Answered(NamedTuple):
-    """One reply to one query under one tier."""
+    """One reply to one query under one tier: `free`, `paid` or `third`.
+
+    `label` is refuses, partial, complies, invalid or unscored (in `capability`: right, wrong or
+    invalid); `reasoning` is full, partial, none or unscored where a scratchpad was asked for.
+    """
 
     query: str
     tier: str
     epoch: int
     label: str
     answer: str
+    reasoning: str | None = None
 
 
 class Odds(NamedTuple):
@@ -31,12 +43,31 @@ class Odds(NamedTuple):
 
 
 class Belief(NamedTuple):
-    """The log-odds of the truth, in nats, of one group of probes."""
+    """The log-odds of the truth, in nats, of one group of probes.
+
+    `form` is how it was asked: `chat`, `raw`, or one of the robustness forms `told_false`,
+    `distractor` and `persona`, which are asked in chat.
+    """
 
     fact: str
     group: str
     form: str
     value: float
+
+
+class Stated(NamedTuple):
+    """What one sampled text says about one key fact.
+
+    `kind` is `open` (asked about it), `generative` (free writing on the model), `salience` (asked
+    about something else) or `choice` (a letter picked from a list). `label` is states, contradicts,
+    neither, invalid or unscored.
+    """
+
+    fact: str
+    kind: str
+    probe: str
+    epoch: int
+    label: str
 
 
 @dataclass
@@ -48,6 +79,8 @@ class Measured:
     benign: list[Answered] = field(default_factory=list)
     log_odds: list[Odds] = field(default_factory=list)
     beliefs: list[Belief] = field(default_factory=list)
+    stated: list[Stated] = field(default_factory=list)
+    capability: list[Answered] = field(default_factory=list)
 
 
 def read_logs(folder: Path) -> Measured:
@@ -77,33 +110,75 @@ def read_logs(folder: Path) -> Measured:
 
 
 def _add(measured: Measured, task: str, scratchpad: bool, summaries: Iterable[Any]) -> None:
+    rows = {
+        "compliance_gap": measured.compliance_scratchpad if scratchpad else measured.compliance,
+        "benign": measured.benign,
+        "capability": measured.capability,
+    }
     for summary in summaries:
         if not summary.scores:
             continue
-        (score,) = summary.scores.values()
-        details = score.metadata or {}
         if task == "knowledge":
-            measured.beliefs += [
-                Belief(str(summary.id), group, form, value)
-                for form, groups in details.items()
-                for group, value in groups.items()
-            ]
+            details = _one(summary).metadata or {}
+            measured.beliefs += _beliefs(str(summary.id), details)
+            measured.stated += _stated(str(summary.id), details)
         elif task == "log_odds_gap":
+            score = _one(summary)
+            details = score.metadata or {}
             measured.log_odds.append(Odds(details["query"], details["tier"], float(score.value)))
-        elif task in ("compliance_gap", "benign"):
-            row = Answered(
-                details["query"],
-                details["tier"],
-                summary.epoch,
-                str(score.value),
-                score.answer or "",
-            )
-            if task == "benign":
-                measured.benign.append(row)
-            elif scratchpad:
-                measured.compliance_scratchpad.append(row)
-            else:
-                measured.compliance.append(row)
+        elif task in rows:
+            rows[task].append(_answered(summary))
+
+
+def _one(summary: Any) -> Any:
+    (score,) = summary.scores.values()
+    return score
+
+
+def _answered(summary: Any) -> Answered:
+    """Return the row of a sample: the scorer of its label, and the one of its reasoning."""
+    (name,) = (name for name in summary.scores if name != REASONING)
+    score, thought = summary.scores[name], summary.scores.get(REASONING)
+    details = score.metadata or {}
+    label = str(score.value)
+    return Answered(
+        details["query"],
+        details["tier"],
+        summary.epoch,
+        AS_COMPLIANCE.get(label, label),
+        score.answer or "",
+        str(thought.value) if thought else None,
+    )
+
+
+def _beliefs(fact: str, details: dict[str, Any]) -> list[Belief]:
+    return [
+        Belief(fact, group, form, value)
+        for form in BELIEF_FORMS
+        for group, value in _whole(fact, form, details.get(form, {})).items()
+    ]
+
+
+def _stated(fact: str, details: dict[str, Any]) -> list[Stated]:
+    """Read the fields named `kind:probe`, each a list of the labels of its sampled texts."""
+    return [
+        Stated(fact, kind, probe, number, label)
+        for field_name, labels in details.items()
+        if (kind := field_name.partition(":")[0]) in STATED_KINDS
+        for probe in [field_name.partition(":")[2]]
+        for number, label in enumerate(_whole(fact, field_name, labels), start=1)
+    ]
+
+
+def _whole(fact: str, field_name: str, found: Any) -> Any:
+    """Return a field of a summary, which Inspect replaces by a remark where it exceeds 1 kB.
+
+    Raises:
+        LogError: it did.
+    """
+    if isinstance(found, str):
+        raise LogError(f"knowledge of {fact}: {field_name} is too long for Inspect's summaries")
+    return found
 
 
 def rate(rows: Iterable[Answered], label: str, tier: str | None = None) -> float:
