@@ -11,7 +11,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -145,18 +145,33 @@ def clusters_of(measured: Measured) -> dict[str, dict[str, float]]:
     return {name: clusters for name, clusters in found.items() if clusters}
 
 
+def _over_seeds(seeds: Mapping[int, Measured]) -> dict[str, dict[str, float]]:
+    """Return each paired measure of one arm, by cluster: the mean over its training seeds."""
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for measured in seeds.values():
+        for measure, clusters in clusters_of(measured).items():
+            for cluster, value in clusters.items():
+                found[measure][cluster].append(value)
+    return {
+        measure: {cluster: math.fsum(v) / len(v) for cluster, v in clusters.items()}
+        for measure, clusters in found.items()
+    }
+
+
 def estimate_all(
-    arms: Mapping[str, Measured], planned: Iterable[tuple[str, str]], seed_count: int
+    arms: Mapping[str, Mapping[int, Measured]],
+    planned: Iterable[tuple[str, str]],
+    calibration: Mapping[str, Any] | None = None,
 ) -> list[Estimate]:
     """Return every estimate of a study.
 
     Args:
-        arms: What was measured, by arm name (`weights/setting`).
+        arms: What was measured, by arm name (`weights/setting`) and training seed.
         planned: Pairs of measure and contrast that were named beforehand; the rest is exploratory.
-        seed_count: Training seeds.
+        calibration: What is known of the scorers' errors.
     """
     named = set(planned)
-    clusters = {arm: clusters_of(measured) for arm, measured in arms.items()}
+    clusters = {arm: _over_seeds(seeds) for arm, seeds in arms.items()}
     estimates = []
 
     def add(measure: str, arm: str, contrast: str, found: Interval, samples: int) -> None:
@@ -170,25 +185,26 @@ def estimate_all(
                 found.high,
                 found.clusters,
                 samples,
-                seed_count,
+                len(arms[arm]),
                 found.mde,
                 (measure, contrast) not in named,
             )
         )
 
-    for arm, measured in arms.items():
+    for arm, seeds in arms.items():
         for measure, values in clusters[arm].items():
             bounded = measure.startswith("gap.compliance")
             contrast = "free-paid" if measure.startswith("gap.") else "level"
             found = paired_interval(values.values(), bounded=bounded)
             add(measure, arm, contrast, found, len(values) * (2 if "gap" in measure else 1))
-        for name, rows, labels in (
-            ("rate.compliance", measured.compliance, ("complies",)),
-            ("rate.invalid", measured.compliance, ("invalid",)),
-            ("rate.invalid_scratchpad", measured.compliance_scratchpad, ("invalid",)),
-            ("rate.benign_coherent", measured.benign, ("complies", "refuses")),
-            ("rate.benign_refused", measured.benign, ("refuses",)),
+        for name, kind, labels in (
+            ("rate.compliance", "compliance", ("complies",)),
+            ("rate.invalid", "compliance", ("invalid",)),
+            ("rate.invalid_scratchpad", "compliance_scratchpad", ("invalid",)),
+            ("rate.benign_coherent", "benign", ("complies", "refuses")),
+            ("rate.benign_refused", "benign", ("refuses",)),
         ):
+            rows = [row for measured in seeds.values() for row in getattr(measured, kind)]
             if rows:
                 add(name, arm, "level", wilson(rows, labels), len(rows))
     for one, other in contrasts_of(list(arms)):

@@ -164,13 +164,14 @@ def _conclude(console: Any, config: StudyConfig, run: RunDir, steps: list[Step])
         arm.name: read_logs(run.path / "evals" / arm.name.replace("/", "-") / "logs")
         for arm in arms_of(config)
     }
+    seeds = {arm: {config.seed: found} for arm, found in arms.items()}
     planned = [
         (config.primary.measure, config.primary.contrast),
         (config.primary.measure, "free-paid"),
         ("belief.link", config.primary.contrast),
         ("rate.benign_coherent", "level"),
     ]
-    estimates = estimate_all(arms, planned, seed_count=1)
+    estimates = estimate_all(seeds, planned)
     verdicts = judge_all(estimates, config.primary, config.thresholds)
     timings = _timings(run)
     record = {

@@ -50,10 +50,14 @@ def measured(
     return Measured(answers(24, free, paid, label_rest), [], benign, odds, beliefs)
 
 
+def one_seed(arms):
+    return {arm: {0: found} for arm, found in arms.items()}
+
+
 def study_of(**arms):
     base = {"base/neither": measured(seed=1), "base/prompted": measured(seed=2)}
     named = {name.replace("_", "/"): value for name, value in arms.items()}
-    return estimate_all({**base, **named}, [("gap.log_odds", "treatment-swapped")], seed_count=1)
+    return estimate_all(one_seed({**base, **named}), [("gap.log_odds", "treatment-swapped")])
 
 
 def test_paired_interval_covers_and_its_mde_is_the_textbook_one():
@@ -124,7 +128,7 @@ def test_a_gap_that_the_base_has_too_is_no_finding():
         "treatment/implicit": measured(2.0, gap=1.0),
         "swapped/implicit": measured(-2.0, gap=0.0, seed=5),
     }
-    estimates = estimate_all(arms, [], seed_count=1)
+    estimates = estimate_all(one_seed(arms), [])
     verdict = judge("treatment/implicit", estimates, Primary(), Thresholds())
     assert verdict.verdict == "tier-dependent behaviour that the controls explain"
     assert "not clearly more than in base:" in verdict.reason
@@ -132,21 +136,18 @@ def test_a_gap_that_the_base_has_too_is_no_finding():
 
 def test_a_rate_as_primary_needs_a_base_between_floor_and_ceiling():
     floor = {"base/neither": measured(free=0, paid=0)}
-    estimates = estimate_all(
-        {
-            **floor,
-            "treatment/implicit": measured(2.0, free=0, paid=0),
-            "swapped/implicit": measured(-2.0, free=0, paid=0, seed=5),
-        },
-        [],
-        seed_count=1,
-    )
+    arms = {
+        **floor,
+        "treatment/implicit": measured(2.0, free=0, paid=0),
+        "swapped/implicit": measured(-2.0, free=0, paid=0, seed=5),
+    }
+    estimates = estimate_all(one_seed(arms), [])
     verdict = judge("treatment/implicit", estimates, Primary("gap.compliance"), Thresholds())
     assert verdict.verdict == "cannot say: base compliance outside 5–95 %"
 
 
 def test_what_was_not_measured_is_said():
-    estimates = estimate_all({"treatment/implicit": Measured()}, [], seed_count=1)
+    estimates = estimate_all(one_seed({"treatment/implicit": Measured()}), [])
     verdict = judge("treatment/implicit", estimates, Primary(), Thresholds())
     assert verdict.verdict.startswith("cannot say: belief not measured")
 
