@@ -54,7 +54,7 @@ class Judging:
             raise ConfigError("timeout_s is at least 1, retries at least 0")
 
 
-def judge_model(judging: Judging) -> "Model":
+def judge_model(judging: Judging, memoize: bool = True) -> "Model":
     """Return the judge.
 
     Raises:
@@ -63,7 +63,7 @@ def judge_model(judging: Judging) -> "Model":
     from inspect_ai.model import get_model
 
     try:
-        return get_model(judging.judge, role=ROLE)
+        return get_model(judging.judge, role=ROLE, memoize=memoize)
     except TacitError:
         raise
     except Exception as error:  # providers raise whatever they like
