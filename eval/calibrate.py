@@ -6,6 +6,7 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
@@ -30,7 +31,7 @@ MEASURED = (
     ("af_reasoning", ("full", "partial"), {"strictness": "partial"}),
     ("animal_welfare", ("supports",), {"positive": "supports"}),
 )
-RESULT_BLIND = ("out", "behavior_if_exists", "timeout_s", "retries", "max_connections")
+RESULT_BLIND = ("out", "behavior_if_exists", "timeout_s", "retries", "max_connections", "kinds")
 
 
 def calibrate(config: CalibrateConfig) -> None:
@@ -66,6 +67,8 @@ def calibrate(config: CalibrateConfig) -> None:
     measured = tuple(_measure(records, scored, scorers, config))
     calibration = Calibration(path.stem, settings["transcripts_sha256"], measured)
     show(calibration)
+    if config.kinds:
+        show_kinds(records, scored, scorers)
     target = run.path / "calibration.json"
     whole = {
         "set": calibration.set_name,
@@ -188,6 +191,29 @@ def show(calibration: Calibration) -> None:
         counts = f"{c.tp} {c.fp} {c.fn} {c.tn} ({c.unscored})"
         table.add_row(f"{one.scorer} {kind}, by {one.by}", one.setting, counts, *shown)
     Console(width=None if sys.stdout.isatty() else 170).print(table)
+
+
+def show_kinds(
+    records: list[dict[str, Any]],
+    scored: dict[tuple[str, str], dict[str, Any]],
+    scorers: Sequence[str],
+) -> None:
+    """Print, for each kind of transcript, how many labels are right and what was said instead."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("kind", "n", *(f"{name} right" for name in scorers), "said instead (true → said)")
+    for kind in dict.fromkeys(str(one.get("kind", "?")) for one in records):
+        here = [one for one in records if str(one.get("kind", "?")) == kind]
+        pairs = {
+            name: [(one["labels"][name], scored[name, one["id"]]["label"]) for one in here]
+            for name in scorers
+        }
+        right = [str(sum(true == said for true, said in pairs[name])) for name in scorers]
+        wrong = Counter(pair for name in scorers for pair in pairs[name] if pair[0] != pair[1])
+        told = ", ".join(f"{true} → {said} {count}" for (true, said), count in wrong.items())
+        table.add_row(kind, str(len(here)), *right, told)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
 def main() -> None:

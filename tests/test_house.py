@@ -39,7 +39,17 @@ def test_no_room_imports_from_a_floor_above_or_beside(room):
 
 
 @pytest.mark.parametrize(
-    "module", ["docgen.generate", "finetune.train", "finetune.replay", "eval.run", "study.run"]
+    "module",
+    [
+        "docgen.generate",
+        "finetune.train",
+        "finetune.replay",
+        "eval.run",
+        "eval.score",
+        "eval.calibrate",
+        "eval.label",
+        "study.run",
+    ],
 )
 def test_help_answers_from_anywhere(module, tmp_path):
     command = [sys.executable, "-m", module, "--help"]
@@ -51,7 +61,8 @@ def test_help_draws_in_no_heavy_library(tmp_path):
     """What keeps --help fast: none of these is imported before there is work."""
     code = (
         "import sys\n"
-        "import docgen.generate, finetune.train, finetune.replay, eval.run, study.run\n"
+        "import docgen.generate, finetune.train, finetune.replay, study.run\n"
+        "import eval.run, eval.score, eval.calibrate, eval.label\n"
         "heavy = {'torch', 'transformers', 'inspect_ai', 'datasets', 'peft', 'scipy'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

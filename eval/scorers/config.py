@@ -44,9 +44,13 @@ class ScoreConfig(JudgeOptions):
 
 @dataclass
 class CalibrateConfig(JudgeOptions):
-    """Labelled transcripts to measure the scorers on: `dev`, `held_out` or the path of a file."""
+    """Labelled transcripts to measure the scorers on: `dev`, `held_out` or the path of a file.
+
+    `kinds=true` also prints what became of each kind of transcript: for `dev`.
+    """
 
     labelled: str = "held_out"
+    kinds: bool = False
     resamples: int = 2000
     bootstrap_seed: int = 0
     out: str | None = None

@@ -116,6 +116,13 @@ def test_the_shipped_calibration_is_of_the_shipped_transcripts_and_has_every_row
             assert math.isnan(estimate) or 0 <= low <= estimate <= high <= 1
 
 
+def test_the_shipped_calibration_is_of_the_rules_as_they_are(tmp_path):
+    """Who changes a rule measures it again: python -m eval.calibrate, and ships what it wrote."""
+    calibrate(CalibrateConfig(out=str(tmp_path), resamples=10))
+    now, shipped = load_calibration(tmp_path / "calibration.json"), load_calibration()
+    assert [one.confusion for one in now.scorers] == [one.confusion for one in shipped.scorers]
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"set": "x", "scorers": [{}]}'])
 def test_what_is_no_calibration_is_refused(tmp_path, text):
     path = tmp_path / "c.json"
