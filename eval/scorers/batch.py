@@ -17,7 +17,8 @@ from eval.scorers.rules import RULES
 from tacit.errors import ConfigError
 from tacit.rundir.journal import Journal
 
-AT_ONCE = 256
+AT_ONCE = 256  # transcripts in memory under rules
+JUDGED_AT_ONCE = 4096  # under a judge, whose model is opened anew for each such batch
 REASON = 200  # characters
 
 
@@ -75,8 +76,8 @@ def score_all(
     """
     done = {record["key"] for record in journal.records}
     todo = _new(jobs, done)
-    count = 0
-    while chunk := list(islice(todo, AT_ONCE)):
+    count, at_once = 0, AT_ONCE if judging.judge is None else JUDGED_AT_ONCE
+    while chunk := list(islice(todo, at_once)):
         if judging.judge is None:
             journal.append(record_of(one, RULES[one.scorer](one.transcript)) for one in chunk)
         else:

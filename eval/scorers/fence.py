@@ -17,8 +17,9 @@ from eval.scorers.output import visible
 
 
 class Asked(NamedTuple):
-    """A judge's prompt, the name of its fence, and the hash of the prompt's file."""
+    """A judge's system message and prompt, the name of its fence, and the hash of the files."""
 
+    system: str
     prompt: str
     case: str
     prompt_sha256: str
@@ -29,9 +30,9 @@ def _source(name: str) -> str:
 
 
 def prompt_sha256(scorer: str) -> str:
-    """Return the hash of a judge's prompt: its file and the frame that all share."""
-    both = _source(f"{scorer}.jinja") + _source("frame.jinja")
-    return hashlib.sha256(both.encode("utf-8")).hexdigest()
+    """Return the hash of a judge's prompt: its file and the two that all share."""
+    whole = "".join(_source(name) for name in (f"{scorer}.jinja", "frame.jinja", "system.jinja"))
+    return hashlib.sha256(whole.encode("utf-8")).hexdigest()
 
 
 def case_of(scorer: str, texts: Mapping[str, str]) -> str:
@@ -54,7 +55,8 @@ def ask(scorer: str, **texts: str) -> Asked:
         autoescape=False,
     )
     prompt = environment.get_template(f"{scorer}.jinja").render(case=case, **shown)
-    return Asked(prompt.strip() + "\n", case, prompt_sha256(scorer))
+    system = environment.get_template("system.jinja").render().strip()
+    return Asked(system, prompt.strip() + "\n", case, prompt_sha256(scorer))
 
 
 def verdict_of(reply: str, case: str) -> dict[str, Any] | None:

@@ -76,14 +76,19 @@ async def judged(model: "Model", transcript: Transcript, scorer: str, judging: J
     Raises:
         JudgeError: the judge did not answer.
     """
-    from inspect_ai.model import GenerateConfig
+    from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, GenerateConfig
     from inspect_ai.util import LimitExceededError, collect
 
     if known := settled(transcript, scorer):
         return known
     asked = question(transcript, scorer)
 
-    async def vote(number: int) -> str:
+    messages: list[ChatMessage] = [
+        ChatMessageSystem(content=asked.system),
+        ChatMessageUser(content=asked.prompt),
+    ]
+
+    async def vote(number: int) -> str | Exception:
         config = GenerateConfig(
             seed=judging.seed + number,
             max_tokens=judging.max_tokens,
@@ -92,16 +97,20 @@ async def judged(model: "Model", transcript: Transcript, scorer: str, judging: J
             max_retries=judging.retries,
         )
         try:
-            return (await model.generate(asked.prompt, config=config)).completion
-        except (TacitError, LimitExceededError):
-            raise
+            return (await model.generate(list(messages), config=config)).completion
+        except (TacitError, LimitExceededError) as error:
+            return error
         except Exception as error:
-            raise JudgeError(
+            return JudgeError(
                 f"judge {model} did not answer: {_line(error)} (what is finished is kept: mend it "
                 "and run the same command, or raise the judge's timeout)"
-            ) from error
+            )
 
-    replies = await collect(*[vote(number) for number in range(judging.votes)])
+    outcomes = await collect(*[vote(number) for number in range(judging.votes)])
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome  # one of them: several would reach the user as a group
+    replies = [outcome for outcome in outcomes if isinstance(outcome, str)]
     return VERDICTS[scorer](transcript, replies, asked, str(model), judging.threshold)
 
 
