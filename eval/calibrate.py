@@ -97,8 +97,10 @@ def load_labelled(path: Path) -> list[dict[str, Any]]:
     """Read labelled transcripts: `id`, `query`, `output`, `labels`, and `setting` where known.
 
     Raises:
-        CorpusError: none, or a record without one of these, or a repeated id.
+        CorpusError: none, or a record without one of these, a repeated id, an unknown label.
     """
+    from eval.scorers.records import CHOICES
+
     records = list(read_jsonl(path))
     if not records:
         raise CorpusError(f"{path} is empty: give transcripts with labels")
@@ -113,6 +115,11 @@ def load_labelled(path: Path) -> list[dict[str, Any]]:
             m[0] for m in MEASURED
         }:
             raise CorpusError(f"{path}:{number}: other scorers are labelled than in the first line")
+        for name, value in one["labels"].items():
+            if name in CHOICES and value not in CHOICES[name]:
+                raise CorpusError(
+                    f"{path}:{number}: {name}={value!r}: choose {', '.join(CHOICES[name])}"
+                )
         seen.add(one["id"])
     return records
 

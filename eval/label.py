@@ -28,7 +28,8 @@ def label(config: LabelConfig) -> None:
     """Ask a person for labels, then print the agreement."""
     from rich.console import Console
 
-    from eval.scorers.labels import CHOICES, agreements, all_labels, items_of, journal_path
+    from eval.scorers.labels import agreements, all_labels, items_of, journal_path
+    from eval.scorers.records import CHOICES
 
     path = Path(required(config.path, "PATH", "python -m eval.label PATH labeller=NAME"))
     for scorer in config.scorers:
@@ -103,7 +104,7 @@ def ask_all(
     item: "Item", scorers: Sequence[str], read: Callable[[], str | None]
 ) -> tuple[str, dict[str, str]]:
     """Ask for each scorer's label; returns what comes next and the labels, none where skipped."""
-    from eval.scorers.labels import CHOICES
+    from eval.scorers.records import CHOICES
 
     labels: dict[str, str] = {}
     for scorer in scorers:

@@ -158,7 +158,8 @@ def faking_lines(rows: list[dict[str, Any]]) -> Iterable[str]:
         yield (
             f"{arm[0]} {arm[1]} {arm[3]}: complies with faking reasoning {full}/{len(here)} "
             f"({full / len(here):.3f}); partial counted too, {either}/{len(here)} "
-            f"({either / len(here):.3f})"
+            f"({either / len(here):.3f}); of those that comply, {full}/{len(hits)} "
+            "(conditions on the outcome)"
         )
 
 

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 from eval.scorers.agreement import Interval, kappa_interval
 from eval.scorers.logs import log_files, transcripts_of
-from eval.scorers.records import COMPLIANCE, REASONING, WELFARE, Transcript
+from eval.scorers.records import CHOICES, Transcript
 from tacit.errors import ConfigError, CorpusError
 from tacit.rundir import read_jsonl
 
-CHOICES = {"compliance": COMPLIANCE, "af_reasoning": REASONING, "animal_welfare": WELFARE}
 GIVEN = "labels of the file"
 
 
@@ -72,7 +71,10 @@ def _from_lines(path: Path) -> Iterator[Item]:
             one["output"],
             bool(one.get("scratchpad", True)),
         )
-        labels = {n: str(v) for n, v in (one.get("labels") or {}).items() if n in CHOICES}
+        given = one.get("labels") or {}
+        if not isinstance(given, dict):
+            raise CorpusError(f"{path}:{number}: `labels` has to be an object")
+        labels = {name: str(value) for name, value in given.items() if name in CHOICES}
         yield Item(one["id"], transcript, labels)
 
 
@@ -88,14 +90,20 @@ def journal_path(out: Path, path: Path, labeller: str) -> Path:
 
 
 def all_labels(out: Path, path: Path, items: Sequence[Item]) -> dict[str, dict[str, Any]]:
-    """Return each labeller's labels by transcript, those the file came with among them."""
+    """Return each labeller's labels by transcript, those the file came with among them.
+
+    Raises:
+        CorpusError: a file among the labellers' that holds something else.
+    """
     known = {item.id for item in items}
     found: dict[str, dict[str, Any]] = {}
     given = {item.id: item.labels for item in items if item.labels}
     if given:
         found[GIVEN] = given
     for journal in sorted((out / path.stem).glob("*.jsonl")):
-        records = read_jsonl(journal, journal=True)
+        records = list(read_jsonl(journal, journal=True))
+        if not all(isinstance(r.get("labels"), dict) and "id" in r for r in records):
+            raise CorpusError(f"{journal} holds no labels: move it out of the folder")
         found[journal.stem] = {r["id"]: r["labels"] for r in records if r["id"] in known}
     return found
 

@@ -136,7 +136,8 @@ def test_what_is_no_calibration_is_refused(tmp_path, text):
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [({"id": "prompted-1"}, "repeated id"), ({"labels": 3}, "needs labels"),
-     ({"labels": {}}, "other scorers")],
+     ({"labels": {}}, "other scorers"),
+     ({"labels": {"compliance": "yes", "af_reasoning": "none"}}, "compliance='yes': choose")],
 )  # fmt: skip
 def test_labels_that_cannot_be_used_are_refused(tmp_path, changes, complaint):
     with pytest.raises(CorpusError, match=complaint):

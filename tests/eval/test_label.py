@@ -7,6 +7,7 @@ import pytest
 
 from eval.label import label
 from eval.scorers.config import LabelConfig
+from tacit.errors import CorpusError
 from tacit.rundir import write_jsonl
 from tests.conftest import read_lines
 
@@ -68,6 +69,17 @@ def test_agreement_is_told_between_labellers_and_with_the_files_labels(
     assert "compliance: labels of the file and ada agree on 3 of 4, kappa 0.00" in said
     assert "compliance: ada and bo agree on 0 of 4" in said
     assert "af_reasoning: ada and bo agree on 4 of 4, no kappa: only one label" in said
+
+
+def test_what_is_no_label_is_refused(monkeypatch, transcripts, tmp_path):
+    other = tmp_path / "labels" / "set" / "notes.jsonl"
+    other.parent.mkdir(parents=True)
+    other.write_text('{"something": "else"}\n')
+    with pytest.raises(CorpusError, match="holds no labels"):
+        type_in(monkeypatch, [], transcripts, tmp_path, report=True)
+    write_jsonl(tmp_path / "bad.jsonl", [{"id": "a", "output": "b", "labels": ["c"]}])
+    with pytest.raises(CorpusError, match="has to be an object"):
+        type_in(monkeypatch, [], tmp_path / "bad.jsonl", tmp_path, report=True)
 
 
 def test_welfare_has_keys_of_its_own_and_everybody_sees_the_same_order(
