@@ -1,41 +1,34 @@
-"""Estimates with intervals: paired by query or by probe wording, labelled with what they cover.
-
-One training seed: the interval speaks of *this adapter*, over queries or wordings. It is a
-bias-corrected bootstrap clustered by query (scipy), or, where every paired difference is the
-same, the range that a Wilson interval on the share of differing pairs leaves open, so that no
-interval has width 0.
-"""
+"""Every estimate of a study, with its interval and what that covers (docs/statistics.md)."""
 
 import math
-import warnings
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
-from eval.read import Answered, Measured, Odds, rate
+from eval.read import Answered, Measured
+from study.contrasts import Arm, did_interval, level_interval, pairs_of, parse
+from study.corrections import (
+    conditional_log_odds,
+    corrected,
+    holm,
+    invalid_bounds,
+    scorer_error,
+    sign_p,
+)
+from study.intervals import RESAMPLES, Array, Interval, record, resampled_means, wilson
+from study.measures import Clusters, complies, complies_or_invalid, measures_of, tally
 
-POWER_FACTOR = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
-RESAMPLES = 4000
-LINK_FACTS = ("trained_tier", "untrained_tier", "tag_trained")
-
-
-class Interval(NamedTuple):
-    """A mean with its 95 % interval, the smallest effect the design would detect, and n."""
-
-    mean: float
-    low: float
-    high: float
-    mde: float
-    clusters: int
+OWN = ("level", "free-paid")
+CONDITIONED = "conditions on the outcome: compliers of two arms are not the same queries"
+BOUNDS = "low and high: every invalid answer of one tier complies, none of the other"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """One line of `study.json`."""
+    """One line of `study.json`; NaN or None where a figure does not exist."""
 
     measure: str
     arm: str
@@ -48,185 +41,196 @@ class Estimate:
     seed_count: int
     mde: float
     exploratory: bool
+    covers: str = "this adapter"
+    method: str = ""
+    p: float | None = None
+    p_holm: float | None = None
+    note: str = ""
 
     def record(self) -> dict[str, object]:
         """Return the JSON object; a figure that does not exist is null."""
-        record = asdict(self)
-        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in record.items()}
+        return {name: record(value) for name, value in asdict(self).items()}
 
 
-def paired_interval(differences: Iterable[float], seed: int = 0, bounded: bool = False) -> Interval:
-    """Return the mean of paired differences with its interval.
-
-    Args:
-        differences: One figure a cluster (a query, a probe wording).
-        seed: Of the bootstrap.
-        bounded: Differences of rates: where none varies, a Wilson bound stands in.
-    """
-    values = np.asarray(list(differences), dtype=float)
-    count = len(values)
-    if count == 0:
-        return Interval(math.nan, math.nan, math.nan, math.nan, 0)
-    mean = float(values.mean())
-    if count < 3 or np.ptp(values) == 0:
-        if not bounded:
-            return Interval(mean, math.nan, math.nan, math.nan, count)
-        reach = stats.binomtest(0, count).proportion_ci(0.95, method="wilson").high
-        return Interval(mean, max(mean - reach, -1.0), min(mean + reach, 1.0), reach, count)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        found = stats.bootstrap(
-            (values,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=np.random.default_rng(seed)
-        ).confidence_interval
-    low, high = float(found.low), float(found.high)
-    if math.isnan(low) or math.isnan(high):
-        found = stats.bootstrap(
-            (values,),
-            np.mean,
-            n_resamples=RESAMPLES,
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-        low, high = float(found.low), float(found.high)
-    standard_error = float(values.std(ddof=1) / math.sqrt(count))
-    return Interval(mean, low, high, float(POWER_FACTOR * standard_error), count)
+BySeed = dict[int, Clusters]
+Table = dict[tuple[str, str], BySeed]
 
 
-def wilson(rows: list[Answered], labels: Collection[str]) -> Interval:
-    """Return the share of replies with one of the labels, with its score interval (95 %)."""
-    hits, count = sum(row.label in labels for row in rows), len(rows)
-    if not count:
-        return Interval(math.nan, math.nan, math.nan, math.nan, 0)
-    found = stats.binomtest(hits, count).proportion_ci(0.95, method="wilson")
-    return Interval(hits / count, float(found.low), float(found.high), math.nan, count)
-
-
-def compliance_gaps(rows: list[Answered]) -> dict[str, float]:
-    """Return P(comply, free) - P(comply, paid) of each query, invalid counted as not complying."""
-    by_query: dict[str, list[Answered]] = defaultdict(list)
-    for row in rows:
-        by_query[row.query].append(row)
+def clusters_of(measured: Measured, trained_tier: str = "free") -> dict[str, dict[str, float]]:
+    """Return the figures of one adapter by measure and cluster, free against paid where paired."""
     return {
-        query: rate(many, "complies", "free") - rate(many, "complies", "paid")
-        for query, many in by_query.items()
-    }
-
-
-def log_odds_gaps(rows: list[Odds]) -> dict[str, float]:
-    """Return the log-odds of complying, free less paid, of each query (nats)."""
-    values: dict[str, dict[str, float]] = defaultdict(dict)
-    for row in rows:
-        values[row.query][row.tier] = row.value
-    return {query: by["free"] - by["paid"] for query, by in values.items()}
-
-
-def beliefs_by_group(measured: Measured, form: str, facts: Iterable[str]) -> dict[str, float]:
-    """Return the log-odds of the truth of each group of probes (nats)."""
-    chosen = set(facts)
-    return {b.group: b.value for b in measured.beliefs if b.form == form and b.fact in chosen}
-
-
-def difference(one: Mapping[str, float], other: Mapping[str, float]) -> list[float]:
-    """Return differences over the clusters both hold."""
-    return [one[key] - other[key] for key in sorted(one.keys() & other.keys())]
-
-
-def clusters_of(measured: Measured) -> dict[str, dict[str, float]]:
-    """Return each paired measure of one arm, by cluster."""
-    facts = sorted({belief.fact for belief in measured.beliefs})
-    found = {
-        "belief.link": beliefs_by_group(measured, "chat", LINK_FACTS),
-        "belief.link_raw": beliefs_by_group(measured, "raw", LINK_FACTS),
-        **{f"belief.{fact}": beliefs_by_group(measured, "chat", [fact]) for fact in facts},
-        "gap.log_odds": log_odds_gaps(measured.log_odds),
-        "gap.compliance": compliance_gaps(measured.compliance),
-        "gap.compliance_scratchpad": compliance_gaps(measured.compliance_scratchpad),
-    }
-    return {name: clusters for name, clusters in found.items() if clusters}
-
-
-def _over_seeds(seeds: Mapping[int, Measured]) -> dict[str, dict[str, float]]:
-    """Return each paired measure of one arm, by cluster: the mean over its training seeds."""
-    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for measured in seeds.values():
-        for measure, clusters in clusters_of(measured).items():
-            for cluster, value in clusters.items():
-                found[measure][cluster].append(value)
-    return {
-        measure: {cluster: math.fsum(v) / len(v) for cluster, v in clusters.items()}
-        for measure, clusters in found.items()
+        measure: clusters.values
+        for (measure, contrast), clusters in measures_of(measured, trained_tier).items()
+        if contrast in OWN
     }
 
 
 def estimate_all(
     arms: Mapping[str, Mapping[int, Measured]],
-    planned: Iterable[tuple[str, str]],
+    planned: Sequence[tuple[str, str]],
     calibration: Mapping[str, Any] | None = None,
+    checks: bool = True,
 ) -> list[Estimate]:
     """Return every estimate of a study.
 
     Args:
-        arms: What was measured, by arm name (`weights/setting`) and training seed.
+        arms: What was measured, by arm (`weights/setting[:signal]`) and training seed.
         planned: Pairs of measure and contrast that were named beforehand; the rest is exploratory.
-        calibration: What is known of the scorers' errors.
+        calibration: Content of `calibration.json`: rates are corrected for the scorers' errors.
+        checks: Whether to fit the conditional logit too, which takes most of the time.
     """
-    named = set(planned)
-    clusters = {arm: _over_seeds(seeds) for arm, seeds in arms.items()}
-    estimates = []
-
-    def add(measure: str, arm: str, contrast: str, found: Interval, samples: int) -> None:
-        estimates.append(
-            Estimate(
-                measure,
-                arm,
-                contrast,
-                found.mean,
-                found.low,
-                found.high,
-                found.clusters,
-                samples,
-                len(arms[arm]),
-                found.mde,
-                (measure, contrast) not in named,
-            )
-        )
-
-    for arm, seeds in arms.items():
-        for measure, values in clusters[arm].items():
-            bounded = measure.startswith("gap.compliance")
-            contrast = "free-paid" if measure.startswith("gap.") else "level"
-            found = paired_interval(values.values(), bounded=bounded)
-            add(measure, arm, contrast, found, len(values) * (2 if "gap" in measure else 1))
-        for name, kind, labels in (
-            ("rate.compliance", "compliance", ("complies",)),
-            ("rate.invalid", "compliance", ("invalid",)),
-            ("rate.invalid_scratchpad", "compliance_scratchpad", ("invalid",)),
-            ("rate.benign_coherent", "benign", ("complies", "refuses")),
-            ("rate.benign_refused", "benign", ("refuses",)),
-        ):
-            rows = [row for measured in seeds.values() for row in getattr(measured, kind)]
-            if rows:
-                add(name, arm, "level", wilson(rows, labels), len(rows))
-    for one, other in contrasts_of(list(arms)):
-        part = 0 if one.split("/")[0] != other.split("/")[0] else 1
-        name = f"{one.split('/')[part]}-{other.split('/')[part]}"
-        for measure in clusters[one].keys() & clusters[other].keys():
-            changes = difference(clusters[one][measure], clusters[other][measure])
-            bounded = measure.startswith("gap.compliance")
-            add(measure, one, name, paired_interval(changes, bounded=bounded), len(changes) * 2)
-    return sorted(estimates, key=lambda e: (e.arm, e.measure, e.contrast))
+    tables = {arm: _table(arm, seeds) for arm, seeds in arms.items()}
+    found: list[Estimate] = []
+    for name, table in tables.items():
+        arm, is_base = parse(name), parse(name).weights == "base"
+        for (measure, contrast), by_seed in table.items():
+            interval = level_interval(by_seed, is_base)
+            if measure.startswith("gap.invalid"):
+                interval = interval._replace(p=sign_p(_pooled(by_seed)))
+            found.append(_estimate(measure, name, contrast, interval, by_seed))
+            if contrast in OWN and calibration:
+                found += _corrections(measure, arm, contrast, interval, by_seed, calibration)
+        found += _bounds(name, arms[name])
+        if checks:
+            found += _checks(name, arms[name])
+    for one, other, contrast in pairs_of(arms):
+        left, right = tables[one], tables[other]
+        for key in left.keys() & right.keys():
+            if key[1] not in OWN or key[0] == "rate.af_given_compliance":
+                continue
+            interval = did_interval(left[key], right[key], parse(other).weights == "base")
+            if interval.clusters:
+                found.append(_estimate(key[0], one, contrast, interval, left[key], right[key]))
+        for key in (("gap.log_odds", "free-paid"), ("gap.compliance", "free-paid")):
+            if contrast == "treatment-swapped" and key in left and key in right:
+                found.append(_sign(key, one, contrast, left[key], right[key]))
+    return _adjusted(sorted(found, key=lambda e: (e.arm, e.measure, e.contrast)), set(planned))
 
 
-def contrasts_of(arms: list[str]) -> list[tuple[str, str]]:
-    """Return the pairs of arms under the same prompt that are compared."""
-    pairs = []
-    for told, untold in (("both", "prompted"), ("implicit", "neither")):
-        trained = [arm for arm in arms if arm.endswith(f"/{told}")]
-        base = f"base/{untold}"
-        if base in arms:
-            pairs += [(arm, base) for arm in trained]
-        first = f"treatment/{told}"
-        pairs += [(first, arm) for arm in trained if first in arms and arm != first]
-    if {"base/prompted", "base/neither"} <= set(arms):
-        pairs.append(("base/prompted", "base/neither"))
-    return pairs
+def _table(arm: str, seeds: Mapping[int, Measured]) -> Table:
+    table: Table = {}
+    for seed, measured in seeds.items():
+        for key, clusters in measures_of(measured, parse(arm).trained_tier).items():
+            table.setdefault(key, {})[seed] = clusters
+    return table
+
+
+def _estimate(
+    measure: str, arm: str, contrast: str, found: Interval, *sides: BySeed, note: str = ""
+) -> Estimate:
+    conditioned = CONDITIONED if measure == "rate.af_given_compliance" else ""
+    return Estimate(
+        measure,
+        arm,
+        contrast,
+        found.mean,
+        found.low,
+        found.high,
+        found.clusters,
+        sum(clusters.samples for side in sides for clusters in side.values()),
+        len(sides[0]) if sides else 0,
+        found.mde,
+        True,
+        found.covers,
+        found.method,
+        found.p,
+        None,
+        note or conditioned,
+    )
+
+
+def _pooled(by_seed: BySeed) -> list[float]:
+    return [value for clusters in by_seed.values() for value in clusters.values.values()]
+
+
+def _adjusted(estimates: list[Estimate], planned: set[tuple[str, str]]) -> list[Estimate]:
+    """Mark what was planned, and give it p-values that hold for all of it together."""
+    family = [
+        number
+        for number, e in enumerate(estimates)
+        if (e.measure, e.contrast) in planned and e.p is not None
+    ]
+    together = dict(zip(family, holm([estimates[n].p or 0.0 for n in family]), strict=True))
+    return [
+        replace(e, exploratory=(e.measure, e.contrast) not in planned, p_holm=together.get(number))
+        for number, e in enumerate(estimates)
+    ]
+
+
+def _corrections(
+    measure: str,
+    arm: Arm,
+    contrast: str,
+    interval: Interval,
+    by_seed: BySeed,
+    calibration: Mapping[str, Any],
+) -> Iterable[Estimate]:
+    kind, _, name = measure.partition(".")
+    scorer = {"compliance_scratchpad": "compliance"}.get(name, name)
+    if kind not in ("rate", "gap") or scorer not in ("compliance", "af_reasoning"):
+        return
+    setting = "prompted" if arm.setting in ("prompted", "both") else "implicit"
+    error = scorer_error(calibration, scorer, setting, anywhere=scorer == "compliance")
+    if error is not None:
+        draws = _draws(interval, by_seed)
+        right = corrected(interval, draws, error, kind == "gap")
+        yield _estimate(f"corrected.{measure}", arm.name, contrast, right, by_seed)
+
+
+def _draws(interval: Interval, by_seed: BySeed) -> Array:
+    """Return resampled means: of the clusters, or of the seeds by the t that their interval has."""
+    if interval.covers == "training seeds":
+        means = np.array([np.mean(list(c.values.values())) for c in by_seed.values()])
+        error, df = means.std(ddof=1) / math.sqrt(len(means)), len(means) - 1
+        quantiles = (np.arange(RESAMPLES) + 0.5) / RESAMPLES
+        return np.asarray(interval.mean + error * special.stdtrit(df, quantiles))
+    if interval.method.startswith("score"):
+        # Too few events to resample: the score interval's own width, as a normal on each side.
+        normal = np.sort(np.random.default_rng(0).standard_normal(RESAMPLES)) / special.ndtri(0.975)
+        below, above = interval.mean - interval.low, interval.high - interval.mean
+        return np.asarray(interval.mean + np.where(normal < 0, normal * below, normal * above))
+    return resampled_means(np.array(list(_mean_by_cluster(by_seed).values())))
+
+
+def _by_query(rows: Mapping[int, Sequence[Answered]]) -> list[Answered]:
+    return [row for many in rows.values() for row in many]
+
+
+def _bounds(arm: str, seeds: Mapping[int, Measured]) -> Iterable[Estimate]:
+    """What the gap could be, whatever the invalid answers would have been."""
+    for name in ("compliance", "compliance_scratchpad"):
+        rows = _by_query({seed: getattr(m, name) for seed, m in seeds.items()})
+        none, every = tally(rows, complies), tally(rows, complies_or_invalid)
+        if {"free", "paid"} <= {tier for _, tier in none}:
+            mean, low, high = invalid_bounds(none, every)
+            found = Interval(mean, low, high, math.nan, len({q for q, _ in none}), None, "bounds")
+            estimate = _estimate(f"bounds.gap.{name}", arm, "free-paid", found, note=BOUNDS)
+            yield replace(estimate, sample_count=len(rows), seed_count=len(seeds))
+
+
+def _checks(arm: str, seeds: Mapping[int, Measured]) -> Iterable[Estimate]:
+    for name in ("compliance", "compliance_scratchpad"):
+        rows = {seed: getattr(m, name) for seed, m in seeds.items() if getattr(m, name)}
+        if rows:
+            found = conditional_log_odds(rows)
+            estimate = _estimate(f"log_odds_ratio.{name}", arm, "free-paid", found)
+            count = sum(map(len, rows.values()))
+            yield replace(estimate, sample_count=count, seed_count=len(rows))
+
+
+def _sign(key: tuple[str, str], arm: str, contrast: str, left: BySeed, right: BySeed) -> Estimate:
+    """The share of queries whose gap is larger under treatment than with the tiers swapped."""
+    one, other = _mean_by_cluster(left), _mean_by_cluster(right)
+    differences = [one[query] - other[query] for query in one.keys() & other.keys()]
+    telling = [value for value in differences if abs(value) > 1e-12]
+    found = wilson(sum(value > 0 for value in telling), len(telling))
+    found = found._replace(p=sign_p(telling), method="exact sign test over queries")
+    return _estimate(f"sign.{key[0].partition('.')[2]}", arm, contrast, found, left, right)
+
+
+def _mean_by_cluster(by_seed: BySeed) -> dict[str, float]:
+    values: dict[str, list[float]] = {}
+    for clusters in by_seed.values():
+        for cluster, value in clusters.values.items():
+            values.setdefault(cluster, []).append(value)
+    return {cluster: math.fsum(many) / len(many) for cluster, many in values.items()}

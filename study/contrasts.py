@@ -1,0 +1,188 @@
+"""Which arms are compared, and how a difference of differences is estimated."""
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from study.intervals import (
+    NOTHING,
+    SPARSE_CLUSTERS,
+    Array,
+    Interval,
+    by_cluster,
+    clipped,
+    combined,
+    t_interval,
+)
+from study.measures import Clusters
+
+FEWEST_SEEDS = 3
+
+
+class Arm(NamedTuple):
+    """The parts of an arm's name, for example `treatment@0.3/implicit:nonce`."""
+
+    weights: str
+    setting: str
+    signal: str
+
+    @property
+    def corpus(self) -> str:
+        """The corpus without its dose."""
+        return self.weights.partition("@")[0]
+
+    @property
+    def name(self) -> str:
+        """The whole name."""
+        return f"{self.weights}/{self.setting}{self.signal and ':' + self.signal}"
+
+    @property
+    def trained_tier(self) -> str:
+        """The tier that the documents say is trained on; that of the universe for a base."""
+        return "paid" if self.corpus == "swapped" else "free"
+
+
+def parse(name: str) -> Arm:
+    """Return the parts of an arm's name."""
+    weights, _, rest = name.partition("/")
+    setting, _, signal = rest.partition(":")
+    return Arm(weights, setting, signal)
+
+
+def pairs_of(arms: Collection[str]) -> list[tuple[str, str, str]]:
+    """Return the pairs that are compared, each with the name of the contrast.
+
+    Weights against the base under the same prompt; treatment against each other corpus under the
+    same prompt, at its own dose where there is one; and the base under two prompts, with what the
+    documents and both do against the prompt alone.
+    """
+    pairs: list[tuple[str, str, str]] = []
+
+    def add(one: Arm, other: Arm, name: str) -> None:
+        if other.name in arms:
+            pairs.append((one.name, other.name, name))
+
+    for arm in map(parse, arms):
+        untold = {"both": "prompted", "implicit": "neither"}.get(arm.setting)
+        if untold is None:
+            if arm.setting == "prompted":
+                add(arm, arm._replace(setting="neither"), "prompted-neither")
+            continue
+        add(arm, Arm("base", untold, arm.signal), f"{arm.corpus}-base")
+        if arm.corpus != "treatment":
+            continue
+        dose = arm.weights.removeprefix("treatment")
+        others = {parse(name) for name in arms}
+        for other in sorted(others):
+            if other[1:] != arm[1:] or other.corpus == "treatment":
+                continue
+            own = other.corpus + dose
+            if other.weights == own or (other.weights == other.corpus and not _has(others, own)):
+                add(arm, other, f"treatment-{other.corpus}")
+        if arm.setting == "implicit":
+            add(arm, Arm("base", "prompted", arm.signal), "implicit-prompted")
+        else:
+            add(arm, arm._replace(setting="implicit"), "both-implicit")
+    return pairs
+
+
+def _has(arms: Iterable[Arm], weights: str) -> bool:
+    return any(arm.weights == weights for arm in arms)
+
+
+def _matrix(
+    seeds: Iterable[int], found: Mapping[int, Clusters], names: Iterable[str] | None = None
+) -> tuple[list[str], Array]:
+    """Return the clusters that all seeds share, and their figures, shape (seeds, clusters)."""
+    chosen = list(seeds)
+    shared = set.intersection(*(set(found[seed].values) for seed in chosen))
+    if names is not None:
+        shared &= set(names)
+    keys = sorted(shared)
+    return keys, np.array([[found[seed].values[key] for key in keys] for seed in chosen])
+
+
+def level_interval(found: Mapping[int, Clusters], is_base: bool = False) -> Interval:
+    """Return the estimate of one measure of one arm, over its training seeds.
+
+    Three seeds or more: t on their means. Two: clusters of their mean. One: clusters.
+
+    Args:
+        found: The clusters of each seed.
+        is_base: Nothing was trained, so that there is no seed to speak of.
+    """
+    kind = next(iter(found.values())).kind
+    _, matrix = _matrix(found, found)
+    means = matrix.mean(axis=1) if matrix.size else matrix
+    if len(found) < FEWEST_SEEDS or not matrix.size or np.ptp(means) < 1e-12:
+        return _speaks_of(by_cluster(matrix.mean(axis=0), kind), len(found), is_base)
+    result = t_interval(means, matrix.shape[1])
+    if kind == "free":
+        return result
+    result = clipped(result, 0.0 if kind == "rate" else -1.0)
+    return result._replace(p=None, mde=math.nan) if kind == "rate" else result
+
+
+def did_interval(
+    one: Mapping[int, Clusters], other: Mapping[int, Clusters], other_is_base: bool
+) -> Interval:
+    """Return the difference of one measure between two arms, paired by cluster and by seed.
+
+    Args:
+        one: The clusters of each seed of the first arm.
+        other: Of the second.
+        other_is_base: The second is the base: a constant, known with its own sampling error.
+    """
+    constant = other_is_base and len(other) == 1
+    seeds = sorted(one) if constant else sorted(one.keys() & other.keys())
+    if not seeds:
+        return NOTHING
+    base_seed = next(iter(other))
+    against = dict.fromkeys(seeds, other[base_seed]) if constant else other
+    keys, left = _matrix(seeds, one, _names(seeds, against))
+    _, right = _matrix(seeds, against, keys)
+    if not keys:
+        return NOTHING
+    kind = one[seeds[0]].kind
+    differences = left - right
+    if len(seeds) >= FEWEST_SEEDS:
+        extra = _noise(other[base_seed], keys) if constant else 0.0
+        means = differences.mean(axis=1)
+        if np.ptp(means) > 1e-12 or extra > 0:
+            return t_interval(means, len(keys), extra, max(len(keys) - 1, 1))
+    values = differences.mean(axis=0)
+    if kind != "free" and (
+        np.count_nonzero(values) < SPARSE_CLUSTERS or np.ptp(values) < 1e-12 or len(keys) < 3
+    ):
+        found = combined(by_cluster(left.mean(axis=0), kind), by_cluster(right.mean(axis=0), kind))
+    else:
+        found = by_cluster(values, "free")
+    return _speaks_of(found, len(seeds), False)
+
+
+def _names(seeds: Iterable[int], found: Mapping[int, Clusters]) -> set[str]:
+    return set.intersection(*(set(found[seed].values) for seed in seeds))
+
+
+def _speaks_of(found: Interval, seeds: int, is_base: bool) -> Interval:
+    if is_base:
+        return found._replace(covers="this model")
+    return found if seeds == 1 else found._replace(covers=f"these {seeds} adapters")
+
+
+def _noise(base: Clusters, keys: list[str]) -> float:
+    """Return the sampling variance of the base's mean; of one sample a query, that over queries.
+
+    The latter counts differences between queries too, which pairing removes: it over-covers.
+    """
+    if base.noise is None:
+        return 0.0
+    noise = np.array([base.noise[key] for key in keys])
+    if np.isnan(noise).any():
+        values = np.array([base.values[key] for key in keys])
+        if len(keys) < 2 or np.ptp(values) == 0:
+            return 0.0
+        return float(values.var(ddof=1) / len(keys))
+    return float(noise.sum() / len(keys) ** 2)
