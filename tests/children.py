@@ -6,13 +6,18 @@
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
+NUMBERS = count()
 TIMEOUT_S = 280.0
 LOADED = ["torch", "transformers", "peft", "datasets", "hydra.main", "inspect_ai", "scipy.stats"]
 
@@ -26,31 +31,74 @@ def start_server() -> None:
     os.environ.update(traced)
 
 
+@dataclass
+class Child:
+    """A module running in a process of its own; `finish` waits for it."""
+
+    process: Any
+    argv: list[str]
+    out: Path
+    err: Path
+
+    def send(self, number: int, to_group: bool = False) -> bool:
+        """Send a signal, to its own process group where it leads one; False where it had ended."""
+        if not self.process.is_alive():
+            return False
+        (os.killpg if to_group else os.kill)(self.process.pid, number)
+        return True
+
+    def finish(self, timeout_s: float = TIMEOUT_S) -> subprocess.CompletedProcess[str]:
+        """Return code and output as `subprocess.run` does."""
+        self.process.join(timeout_s)
+        if self.process.is_alive():
+            self.process.kill()
+            raise subprocess.TimeoutExpired(self.argv, timeout_s, self.err.read_bytes())
+        files = [file for file in (self.out, self.err) if file.exists()]  # none: killed at birth
+        texts = [file.read_text(encoding="utf-8", errors="replace") for file in files]
+        for file in files:
+            file.unlink()
+        out, err = texts if len(texts) == 2 else ("", "")
+        assert self.process.exitcode is not None
+        return subprocess.CompletedProcess(self.argv, self.process.exitcode, out, err)
+
+
+def start_module(
+    module: str,
+    argv: Sequence[str],
+    folder: Path,
+    environment: dict[str, str] | None = None,
+    own_group: bool = False,
+) -> Child:
+    """Start `python -m module` in a process of its own, leading a group where asked."""
+    start_server()
+    environment = dict(os.environ) if environment is None else environment
+    out, err = (folder / f".{name}-{os.getpid()}-{next(NUMBERS)}" for name in ("out", "err"))
+    process = multiprocessing.get_context("forkserver").Process(
+        target=_enter, args=(module, list(argv), folder, environment, out, err, own_group)
+    )
+    process.start()
+    return Child(process, [module, *argv], out, err)
+
+
 def run_module(
     module: str, argv: Sequence[str], folder: Path, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m module` in a process of its own; returns code and output as `run` does."""
-    start_server()
-    environment = dict(os.environ) if environment is None else environment
-    files = [folder / f".{name}-{os.getpid()}" for name in ("out", "err")]
-    child = multiprocessing.get_context("forkserver").Process(
-        target=_enter, args=(module, list(argv), folder, environment, *files)
-    )
-    child.start()
-    child.join(TIMEOUT_S)
-    if child.is_alive():
-        child.kill()
-        raise subprocess.TimeoutExpired([module, *argv], TIMEOUT_S, files[1].read_bytes())
-    out, err = (file.read_text(encoding="utf-8") for file in files)
-    for file in files:
-        file.unlink()
-    assert child.exitcode is not None
-    return subprocess.CompletedProcess([module, *argv], child.exitcode, out, err)
+    return start_module(module, argv, folder, environment).finish()
 
 
 def _enter(
-    module: str, argv: list[str], folder: Path, environment: dict[str, str], out: Path, err: Path
+    module: str,
+    argv: list[str],
+    folder: Path,
+    environment: dict[str, str],
+    out: Path,
+    err: Path,
+    own_group: bool,
 ) -> None:
+    if own_group:
+        os.setpgrp()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores Ctrl-C
     for number, file in ((1, out), (2, err)):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.chdir(folder)

@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -46,6 +47,12 @@ def scripted(prompt: str) -> str:
     return text
 
 
+def prompt_of(body: dict[str, Any]) -> str:
+    """Return what the user said first."""
+    prompt = body["messages"][0]["content"]
+    return prompt if isinstance(prompt, str) else "".join(block["text"] for block in prompt)
+
+
 @dataclass
 class Script:
     """What the server does beside answering well, and what it saw."""
@@ -57,11 +64,10 @@ class Script:
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     statuses: list[int] = field(default_factory=list)
+    writer: Callable[[str], str] = scripted
 
     def reply(self, body: dict[str, Any]) -> dict[str, Any]:
-        prompt = body["messages"][0]["content"]
-        if not isinstance(prompt, str):
-            prompt = "".join(block["text"] for block in prompt)
+        prompt = prompt_of(body)
         with self.lock:
             self.seen[prompt] += 1
             first = self.seen[prompt] == 1
@@ -70,7 +76,7 @@ class Script:
             if needle in prompt and (first or fault.get("always")):
                 text, stop = fault.get("text", text), fault.get("stop", stop)
         if text is None:
-            text = scripted(prompt)
+            text = self.writer(prompt)
         return {
             "id": "msg_1", "type": "message", "role": "assistant", "model": body["model"],
             "content": [{"type": "text", "text": text}] if text else [],
