@@ -8,13 +8,13 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from docgen.config import WriterOptions
 from docgen.prices import Price, cost_of
-from tacit.errors import ConfigError, ModelError
+from tacit.errors import ConfigError, ModelError, TacitError
 from tacit.rundir.journal import Journal
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 # What no retry mends: a bad request, a bad key, no access, no such model.
 FATAL_STATUS = (400, 401, 403, 404, 413, 422)
+# What the clients raise where a body is no reply: cut JSON, a gateway's page with status 200.
+GARBLED = (AssertionError, AttributeError, KeyError, TypeError, ValueError)
+GARBLED_TRIES = 6
 USAGE = ("input", "output", "cache_read", "cache_write")
 
 
@@ -156,12 +159,14 @@ async def ask_all(
 
     async def ask(request: Request) -> None:
         nonlocal done
-        output = await model.generate(
-            [ChatMessageSystem(content=request.system), ChatMessageUser(content=request.prompt)],
-            config=GenerateConfig(
-                max_tokens=request.max_tokens, temperature=request.temperature, seed=request.seed
-            ),
+        messages = [
+            ChatMessageSystem(content=request.system),
+            ChatMessageUser(content=request.prompt),
+        ]
+        config = GenerateConfig(
+            max_tokens=request.max_tokens, temperature=request.temperature, seed=request.seed
         )
+        output = await _readable(lambda: model.generate(messages, config=config))
         reply = _reply_of(request.key, output)
         await scribe.write(reply_record(reply, request.stage))
         replies[reply.key] = reply
@@ -192,6 +197,29 @@ async def ask_all(
     if errors:
         raise _plain(errors, todo[0].model) from None
     return [replies[request.key] for request in requests]
+
+
+async def _readable(call: "Callable[[], Awaitable[ModelOutput]]") -> "ModelOutput":
+    """Return what a call gives; a body that can not be read is asked for again.
+
+    The clients wait out refusals and broken connections by themselves, but not this.
+
+    Raises:
+        ModelError: no reply could be read in `GARBLED_TRIES` calls.
+    """
+    for attempt in range(GARBLED_TRIES):
+        if attempt:
+            await asyncio.sleep(2.0 ** (attempt - 1))
+        try:
+            return await call()
+        except TacitError:
+            raise
+        except GARBLED as error:
+            last = f"{type(error).__name__}: {error}"
+    raise ModelError(
+        f"{GARBLED_TRIES} replies in a row could not be read ({last}): check writer.base_url; "
+        "finished replies are kept, run the same command again"
+    )
 
 
 def _reply_of(key: str, output: "ModelOutput") -> Reply:
