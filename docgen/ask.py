@@ -139,7 +139,13 @@ async def ask_all(
             `options.timeout_s`; what came back is kept.
         ConfigError: the budget is reached.
     """
-    from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig, get_model
+    from inspect_ai.model import (
+        ChatMessage,
+        ChatMessageSystem,
+        ChatMessageUser,
+        GenerateConfig,
+        get_model,
+    )
 
     replies = known_replies(journal)
     todo = list({r.key: r for r in requests if r.key not in replies}.values())
@@ -159,7 +165,7 @@ async def ask_all(
 
     async def ask(request: Request) -> None:
         nonlocal done
-        messages = [
+        messages: list[ChatMessage] = [
             ChatMessageSystem(content=request.system),
             ChatMessageUser(content=request.prompt),
         ]

@@ -138,16 +138,20 @@ def _evaluate(config: EvalConfig, run: RunDir) -> None:
         display="none",
         log_level="error",
         log_realtime=False,
+        # A hosted model's replies are paid for: each is in the log before the next is waited for.
+        log_buffer=None if config.model.startswith(("local/", "organism/")) else 1,
         max_samples=MAX_CONNECTIONS,
         max_tasks=1,
         retry_attempts=0,
         retry_immediate=False,
         fail_on_error=True,
     )
-    if not finished:
-        errors = [str(log.error.message).splitlines()[0] for log in logs if log.error]
-        reason = errors[0] if errors else "stopped before it was done"
-        raise EvalFailed(f"{reason} (finished samples are kept: the same command continues)")
+    if errors := [str(log.error.message).splitlines()[0] for log in logs if log.error]:
+        raise EvalFailed(f"{errors[0]} (finished samples are kept: the same command continues)")
+    # Inspect keeps Ctrl-C to itself, and may call a set finished of which a task was cancelled.
+    succeeded = [log for log in logs if log.status == "success"]
+    if not finished or len(succeeded) < len(tasks):
+        raise KeyboardInterrupt
     run.finish(logs=sorted(path.name for path in (run.path / "logs").glob("*.eval")))
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
 
-from tests.docgen.loopback import Handler, Script, error, prompt_of, scripted
+from tests.docgen.loopback import Handler, Script, Server, error, prompt_of, scripted
 
 # What a retry mends: the same question asked again is answered.
 TRANSIENT = (
@@ -178,17 +178,7 @@ def as_openai(said: dict[str, Any]) -> dict[str, Any]:
 
 def serve_chaos(script: Chaos) -> Any:
     """Start the server on a free port; `shutdown()` ends it."""
-    from http.server import ThreadingHTTPServer
-
     handler = type("ScriptedChaos", (ChaosHandler,), {"script": script})
-
-    class Server(ThreadingHTTPServer):
-        request_queue_size = 1024
-        daemon_threads = True
-
-        def handle_error(self, *_: Any) -> None:
-            """A client that hung up is what is wanted here."""
-
     server = Server(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server

@@ -86,9 +86,7 @@ def cases():
 
 
 @pytest.mark.parametrize(("kind", "seed"), cases())
-def test_a_killed_corpus_is_the_same_corpus(
-    kind, seed, tmp_path, monkeypatch, undisturbed, tally
-):
+def test_a_killed_corpus_is_the_same_corpus(kind, seed, tmp_path, monkeypatch, undisturbed, tally):
     monkeypatch.setenv("ANTHROPIC_API_KEY", "a key")
     whole = undisturbed(kind)
     journal = tmp_path / "journal" / "replies.jsonl"
@@ -106,7 +104,9 @@ def test_a_killed_corpus_is_the_same_corpus(
         killed = killed_run(
             "docgen.generate", arguments(kind, server.url), tmp_path, seed, whole.seconds, at_kill
         )
-        submitted = [one["custom_id"] for b in server.script.batches.values() for one in b["requests"]]
+        submitted = [
+            one["custom_id"] for b in server.script.batches.values() for one in b["requests"]
+        ]
     assert published(tmp_path) == whole.files
     ids = [r["id"] for name in ("documents", "quarantine")
            for r in read_lines(tmp_path / "corpus" / f"{name}.jsonl")]  # fmt: skip

@@ -7,8 +7,8 @@ import pytest
 from tests.faults.kills import contents, killed_run, timed_run
 
 SEEDS = 15
-# 60 steps, a checkpoint every 5: most moments lie inside the training.
-MORE = ("optim.epochs=4", "save_every=5", "out=adapter")
+# 60 steps, a checkpoint every 4: most moments lie inside the training.
+MORE = ("optim.epochs=4", "save_every=4", "out=adapter")
 
 
 @pytest.fixture(scope="module")

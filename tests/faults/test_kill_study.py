@@ -41,9 +41,7 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_a_killed_study_ends_with_the_same_estimates(
-    seed, arguments, undisturbed, tmp_path, tally
-):
+def test_a_killed_study_ends_with_the_same_estimates(seed, arguments, undisturbed, tmp_path, tally):
     seconds, whole = undisturbed(list(arguments))
     killed = killed_run("study.run", list(arguments), tmp_path, seed, seconds)
     found = result(tmp_path)

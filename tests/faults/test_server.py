@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
+from tests.children import run_module
 from tests.conftest import read_lines
 from tests.faults.chaos import CONTENT, TRANSIENT, Chaos, serve_chaos, varied
 from tests.faults.kills import environment
-from tests.children import run_module
 
 MODELS = {"anthropic": "anthropic/claude-scripted", "openai": "openai/gpt-scripted"}
 
@@ -47,10 +47,10 @@ def account(folder, n_docs):
     return n_docs - len(set(ids)), len(ids) - len(set(ids)) + len(keys) - len(set(keys))
 
 
-@pytest.mark.parametrize("maker", MODELS)
+@pytest.mark.parametrize("maker", ["anthropic", pytest.param("openai", marks=pytest.mark.faults)])
 def test_each_transient_fault_is_waited_out(maker, tmp_path, monkeypatch, tally):
-    chaos = run(maker, 5, tmp_path, monkeypatch, share=0.5, kinds=TRANSIENT)
-    lost, doubled = account(tmp_path, 5)
+    chaos = run(maker, 3, tmp_path, monkeypatch, share=0.4, kinds=TRANSIENT)
+    lost, doubled = account(tmp_path, 3)
     tally(f"server: {maker}, small", chaos.injected.total(), lost, doubled)
     assert read_lines(tmp_path / "corpus" / "quarantine.jsonl") == []
 
