@@ -1,5 +1,7 @@
 """A corpus is killed at random moments and made again: the same bytes, no reply asked for twice."""
 
+import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,8 +75,6 @@ def replies_in(journal: Path) -> list[str]:
     if not journal.exists():
         return []
     whole = journal.read_bytes().rpartition(b"\n")[0].splitlines()
-    import json
-
     return [r["key"] for r in map(json.loads, whole) if r["event"] == "reply"]
 
 
@@ -96,6 +96,7 @@ def test_a_killed_corpus_is_the_same_corpus(kind, seed, tmp_path, monkeypatch, u
 
         def at_kill() -> None:
             nonlocal may_repeat
+            time.sleep(0.4)  # until the server has read what the dead process had sent
             unsaved = sum(seen.values()) - may_repeat - len(replies_in(journal))
             if kind == "model":
                 assert unsaved <= IN_FLIGHT

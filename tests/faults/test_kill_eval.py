@@ -111,6 +111,7 @@ def test_a_killed_evaluation_measures_the_same(
 
     def at_kill():
         nonlocal asked_before, held_before, may_repeat
+        time.sleep(0.4)  # until the server has read what the dead process had sent
         held = finished_samples(tmp_path)
         unsaved = sum(seen.values()) - asked_before - (held - held_before)
         asked_before, held_before = sum(seen.values()), held
