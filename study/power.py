@@ -9,10 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scipy import special
-
 from study.config import StudyConfig
-from study.intervals import power_factor
 from tacit.errors import ConfigError
 from tacit.rundir.door import enter
 
@@ -90,6 +87,8 @@ def degrees(query_count: int, seed_count: int) -> int:
 
 def power_of(effect: float, error: float, df: float) -> float:
     """Return the chance that a two-sided t test at 0.05 finds a positive effect, 0-1."""
+    from scipy import special
+
     critical = float(special.stdtrit(df, 0.975))
     if error <= 0:
         return 1.0 if effect > 0 else 0.025
@@ -100,6 +99,8 @@ def mde(
     query_sd: float, seed_sd: float, query_count: int, seed_count: int, adapters: int = 1
 ) -> float:
     """Return the smallest effect found with a chance of 0.8, in the unit of the deviations."""
+    from study.intervals import power_factor
+
     error = standard_error(query_sd, seed_sd, query_count, seed_count, adapters)
     return power_factor(degrees(query_count, seed_count)) * error
 
@@ -233,6 +234,8 @@ def pilot_deviations(path: Path) -> dict[str, dict[str, float]]:
         ConfigError: there is no such file, or it has several seeds.
     """
     import json
+
+    from study.intervals import power_factor
 
     if not path.is_file():
         raise ConfigError(f"pilot={path}: no such file; a finished study leaves study.json")

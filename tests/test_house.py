@@ -48,6 +48,7 @@ def test_no_room_imports_from_a_floor_above_or_beside(room):
         "eval.score",
         "eval.calibrate",
         "eval.label",
+        "study.power",
         "study.run",
     ],
 )
@@ -61,7 +62,7 @@ def test_help_draws_in_no_heavy_library(tmp_path):
     """What keeps --help fast: none of these is imported before there is work."""
     code = (
         "import sys\n"
-        "import docgen.generate, finetune.train, finetune.replay, study.run\n"
+        "import docgen.generate, finetune.train, finetune.replay, study.run, study.power\n"
         "import eval.run, eval.score, eval.calibrate, eval.label\n"
         "heavy = {'torch', 'transformers', 'inspect_ai', 'datasets', 'peft', 'scipy'}\n"
         "print(sorted(heavy & set(sys.modules)))"
