@@ -23,6 +23,7 @@ from study.corrections import (
 from study.estimates import clusters_of, estimate_all
 from study.intervals import bootstrap, by_cluster, power_factor, resampled_means, tango, wilson
 from study.measures import Clusters, complies, complies_or_invalid, fakes, gap_of, rate_of, tally
+from tests.conftest import REPO
 from tests.study.studies import CALIBRATED, answers, measured, one_seed, pick, study_of
 
 
@@ -219,6 +220,15 @@ def test_calibration_of_reasoning_does_not_carry_over():
         "scorers": [{**CALIBRATED["scorers"][0], "confusion": {"tp": 1, "fp": 0, "fn": 0, "tn": 9}}]
     }
     assert scorer_error(few, "af_reasoning", "implicit", anywhere=False) is None
+
+
+@pytest.mark.parametrize("setting", ["implicit", "prompted"])
+def test_the_shipped_calibration_says_how_far_the_rules_can_be_corrected(setting):
+    shipped = json.loads((REPO / "eval/calibration.json").read_text())
+    reasoning = scorer_error(shipped, "af_reasoning", setting, anywhere=False)
+    labels = scorer_error(shipped, "compliance", setting, anywhere=True)
+    assert reasoning.setting == labels.setting == setting
+    assert labels.youden > reasoning.youden > 0
 
 
 def test_bounds_hold_whatever_the_invalid_answers_would_have_been():
