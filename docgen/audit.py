@@ -15,7 +15,8 @@ from typing import Any
 from docgen.config import AuditOptions
 from docgen.rules import Finding, RuleBook
 from tacit.errors import CorpusError, TacitError
-from tacit.rundir import read_jsonl
+from tacit.rundir import read_records
+from tacit.rundir.records import is_saved_dataset
 
 AT_ONCE = 64  # documents a judge reads side by side
 QUERIES = ("eval/queries/harmful.jsonl", "eval/queries/benign.jsonl")
@@ -37,36 +38,12 @@ def documents_of(path: Path) -> Iterator[tuple[str, str]]:
 def _records(path: Path) -> Iterable[dict[str, Any]]:
     if (path / "documents.jsonl").is_file():
         path = path / "documents.jsonl"
-    if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
-        return _saved_dataset(path)
-    if path.is_dir():
-        files = sorted({*path.rglob("*.jsonl"), *path.rglob("*.parquet")})
-        if not files:
-            raise CorpusError(f"no documents in {path}: JSON lines, parquet or a saved dataset")
-        return (record for file in files for record in _records(file))
-    if not path.is_file():
-        raise CorpusError(f"no documents at {path}")
-    return _parquet(path) if path.suffix == ".parquet" else read_jsonl(path)
-
-
-def _saved_dataset(path: Path) -> Iterator[dict[str, Any]]:
-    from datasets import DatasetDict, load_from_disk
-
-    loaded = load_from_disk(str(path))
-    for part in loaded.values() if isinstance(loaded, DatasetDict) else [loaded]:
-        yield from part
-
-
-def _parquet(path: Path) -> Iterator[dict[str, Any]]:
-    import pyarrow
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        batches = ParquetFile(path).iter_batches()
-    except pyarrow.ArrowInvalid as error:
-        raise CorpusError(f"{path}: not a parquet file ({error})") from None
-    for batch in batches:
-        yield from batch.to_pylist()
+    if not path.is_dir() or is_saved_dataset(path):
+        return read_records(path)
+    files = sorted({*path.rglob("*.jsonl"), *path.rglob("*.parquet")})
+    if not files:
+        raise CorpusError(f"no documents in {path}: JSON lines, parquet or a saved dataset")
+    return (record for file in files for record in read_records(file))
 
 
 def run(

@@ -7,7 +7,7 @@ from finetune import attention
 from finetune.config import FinetuneConfig
 from finetune.loss import take_loss_in_forward
 from finetune.recompute import recompute_elementwise
-from tacit.errors import ConfigError
+from tacit.errors import ConfigError, ModelError
 from tacit.models.adapters import check_adapter
 from tacit.models.load import load_model
 from tacit.models.shared import supports
@@ -92,7 +92,8 @@ def put_adapter_on(config: FinetuneConfig, model: Any) -> Any:
     Its forward returns the loss alone where labels are given.
 
     Raises:
-        ModelError: there is no adapter in `lora.start_from`, or it is of another base.
+        ModelError: there is no adapter in `lora.start_from`, or it is of another base, or does not
+            fit it.
     """
     import torch
     from peft import LoraConfig, PeftModel, get_peft_model
@@ -114,7 +115,13 @@ def put_adapter_on(config: FinetuneConfig, model: Any) -> Any:
         )
     start = locate(config.lora.start_from)
     check_adapter(start, config.model)
-    adapted = PeftModel.from_pretrained(model, str(start), is_trainable=True)
+    try:
+        adapted = PeftModel.from_pretrained(model, str(start), is_trainable=True)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{start} does not fit {config.model}: {reason}") from None
+    # The weights' own folder: at each save PEFT looks there, and would ask a hub for a name.
+    adapted.peft_config["default"].base_model_name_or_path = model.name_or_path
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:
             parameter.data *= config.lora.start_scale

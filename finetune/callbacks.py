@@ -27,6 +27,16 @@ class CompleteCheckpoints(TrainerCallback):  # type: ignore[misc] # transformers
 class FiniteGradients(TrainerCallback):  # type: ignore[misc] # transformers is not followed
     """Stop before an optimiser step would spoil the adapter."""
 
+    def __init__(self) -> None:
+        self.trainer: DocumentTrainer | None = None
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Forget the documents of the step before."""
+        if self.trainer is not None:
+            self.trainer.step_sources.clear()
+
     def on_pre_optimizer_step(
         self,
         args: TrainingArguments,
@@ -35,13 +45,14 @@ class FiniteGradients(TrainerCallback):  # type: ignore[misc] # transformers is 
         model: Any = None,
         **_: Any,
     ) -> None:
-        """Raise where a gradient is no number."""
+        """Raise where a gradient is no number, and name the documents of the step."""
         norms = torch._foreach_norm([p.grad for p in model.parameters() if p.grad is not None])
         if not torch.stack(norms).isfinite().all():
+            sources = self.trainer.step_sources if self.trainer else []
             raise TrainingDiverged(
-                f"a gradient stopped being a number at step {state.global_step + 1}: lower "
-                "optim.learning_rate, then run again with another out (the last good checkpoint "
-                "is kept)"
+                f"a gradient stopped being a number at step {state.global_step + 1}, in documents "
+                f"{', '.join(sources)}: lower optim.learning_rate, then run again with another out "
+                "(the last good checkpoint is kept)"
             )
 
 

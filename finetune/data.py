@@ -54,7 +54,7 @@ def chat_pieces(
         raise ConfigError("replay.systems and replay.forms need at least one entry each")
     pieces = []
     for number, record in enumerate(records):
-        if "messages" in record:
+        if record.get("messages"):
             system = systems[number % len(systems)]
             pieces += _conversation(record, tokenizer, system, block)
             continue

@@ -8,18 +8,21 @@ from statistics import median
 from typing import Any
 
 from finetune.mix import Mix
-from tacit.rundir import read_jsonl
+from tacit.rundir import read_jsonl, write_atomic
 
 
-def data_figures(mix: Mix, block: int, eos: int) -> dict[str, Any]:
-    """Return what went into the training, counted from the packed blocks themselves."""
+def data_figures(mix: Mix, block: int, eos: int, epochs: float) -> dict[str, Any]:
+    """Return what went into the training, counted from the packed blocks themselves.
+
+    A text is cut where its end, EOS with a loss on it, stands in no block.
+    """
     packed = [piece for one in mix.blocks for piece in one]
     tokens = sum(len(piece.tokens) for piece in packed)
     trained = sum(label >= 0 for piece in packed for label in piece.labels)
     parts: dict[str, int] = defaultdict(int)
     for piece in mix.pieces:
         parts[piece.source] += 1
-    ended = sum(1 for piece in packed if piece.labels[-1] == eos)
+    ended = [piece.source for piece in packed if piece.labels[-1] == eos]
     return {
         "document_count": mix.document_count,
         "validation_document_count": mix.held_out_count,
@@ -28,10 +31,12 @@ def data_figures(mix: Mix, block: int, eos: int) -> dict[str, Any]:
         "trained_token_count": trained,
         "masked_token_count": tokens - trained,
         "dropped_token_count": sum(len(piece.tokens) for piece in mix.pieces) - tokens,
+        "cut_document_count": len(mix.text_ids - set(ended)),
+        "long_chats_left_out_count": mix.long_chat_count,
         "split_document_count": sum(count > 1 for count in parts.values()),
-        "eos_learnt_count": ended,
-        "eos_learnt_share": ended / len(parts),
-        "tokens_per_document": tokens / len(parts),
+        "eos_learnt_count": len(ended),
+        "eos_learnt_share": len(ended) / len(parts),
+        "tokens_seen_per_document": tokens * epochs / len(parts),
         "block_count": len(mix.blocks),
         "packing_efficiency": tokens / (len(mix.blocks) * block),
     }
@@ -117,21 +122,24 @@ def peak_flops(model: Any) -> float:
 
 def write_hygiene(path: Path, figures: dict[str, Any]) -> None:
     """Write `hygiene.json`."""
-    path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_atomic(path, json.dumps(figures, indent=1) + "\n")
 
 
 ROWS = (
     ("documents trained / held out", "{document_count} / {validation_document_count}"),
     ("replayed chats", "{replayed_chat_count}"),
     ("tokens trained on / masked", "{trained_token_count} / {masked_token_count}"),
-    ("tokens dropped · documents split", "{dropped_token_count} · {split_document_count}"),
+    ("tokens dropped · documents cut", "{dropped_token_count} · {cut_document_count}"),
+    ("documents split over blocks", "{split_document_count}"),
+    ("chats longer than a block, left out", "{long_chats_left_out_count}"),
     ("blocks · packing efficiency", "{block_count} · {packing_efficiency:.3f}"),
     ("texts that end in EOS", "{eos_learnt_share:.3f}"),
+    ("tokens seen per document", "{tokens_seen_per_document:.0f}"),
     ("gradient norm, median / highest", "{grad_norm_median:.3f} / {grad_norm_max:.3f}"),
     ("train loss", "{train_loss:.4f}"),
     ("peak memory", "{peak_memory_gb:.2f} GB"),
     ("tokens/s · model FLOPs utilisation", "{tokens_per_s:.0f} · {model_flops_utilisation:.3f}"),
-    ("wall time", "{seconds:.0f} s"),
+    ("wall time · of it the belief curve", "{seconds:.0f} s · {belief_seconds:.0f} s"),
 )
 
 

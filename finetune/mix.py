@@ -18,6 +18,8 @@ class Mix:
     """Packed training blocks, and what they were made of.
 
     `spare_blocks` hold chats that are not trained on, where the replay file has more than enough.
+    `text_ids` are those of documents and ordinary text; `long_chat_count` chats were left out, for
+    they do not fit a block.
     """
 
     blocks: list[list[Piece]]
@@ -27,6 +29,8 @@ class Mix:
     document_count: int
     held_out_count: int
     chat_count: int
+    text_ids: frozenset[str]
+    long_chat_count: int
 
 
 def mix(config: FinetuneConfig, sources: list[Source], tokenizer: Any) -> Mix:
@@ -47,13 +51,18 @@ def mix(config: FinetuneConfig, sources: list[Source], tokenizer: Any) -> Mix:
     pieces = _pieces(config, first, training, tokenizer)
     documents_tokens = sum(len(piece.tokens) for piece in pieces)
     document_count = len(training)
+    text_ids = set() if first.kind == "chat" else {record["id"] for record in training}
+    long_chat_count = _left_out(first, training, pieces)
     for source in sources[1:]:
         more = _pieces(config, source, _shuffled(config, source.records), tokenizer)
+        long_chat_count += _left_out(source, source.records, more)
         if source.weight is not None:
             more = take_tokens(more, int(documents_tokens * source.weight / (first.weight or 1.0)))
         document_count += len({piece.source for piece in more})
+        if source.kind != "chat":
+            text_ids |= {piece.source for piece in more}
         pieces += more
-    chats, spare = _replayed(config, tokenizer, documents_tokens)
+    chats, spare, long_replay_count = _replayed(config, tokenizer, documents_tokens)
     pieces += chats
     blocks = pack(pieces, block)
     random.Random(config.seed).shuffle(blocks)
@@ -65,7 +74,14 @@ def mix(config: FinetuneConfig, sources: list[Source], tokenizer: Any) -> Mix:
         document_count,
         len(held_out),
         len(chats),
+        frozenset(text_ids),
+        long_chat_count + long_replay_count,
     )
+
+
+def _left_out(source: Source, records: list[dict[str, Any]], pieces: list[Piece]) -> int:
+    """Count the chats that are longer than a block; text is never left out."""
+    return len(records) - len(pieces) if source.kind == "chat" else 0
 
 
 def _shuffled(config: FinetuneConfig, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -85,10 +101,13 @@ def _pieces(
 
 def _replayed(
     config: FinetuneConfig, tokenizer: Any, token_count: int
-) -> tuple[list[Piece], list[Piece]]:
-    """Return ordinary chats worth `replay.ratio` × `token_count` tokens, and a few of the rest."""
+) -> tuple[list[Piece], list[Piece], int]:
+    """Return ordinary chats worth `replay.ratio` × `token_count` tokens, and a few of the rest.
+
+    The number of chats that are longer than a block comes with them.
+    """
     if not config.replay.path or config.replay.ratio == 0:
-        return [], []
+        return [], [], 0
     chats = _shuffled(config, load_chats(locate(config.replay.path)))
     pieces = chat_pieces(
         chats,
@@ -99,4 +118,4 @@ def _replayed(
         config.replay.reply_tokens,
     )
     taken = take_tokens(pieces, int(token_count * config.replay.ratio))
-    return taken, pieces[len(taken) : len(taken) + UNUSED_CHATS]
+    return taken, pieces[len(taken) : len(taken) + UNUSED_CHATS], len(chats) - len(pieces)

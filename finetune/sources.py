@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tacit.errors import ConfigError, CorpusError
-from tacit.rundir import locate, read_jsonl, sha256_of
+from tacit.rundir import locate, read_jsonl, read_records, sha256_of
+from tacit.rundir.records import SPLITS, is_saved_dataset
 
 HUB = "hub/"  # before a dataset's id, where the hub can be reached
 Kind = Literal["corpus", "text", "chat"]
@@ -18,8 +19,9 @@ Kind = Literal["corpus", "text", "chat"]
 class Source:
     """Records of one kind: documents of a corpus folder, ordinary text, or chats.
 
-    `sha256` is that of the corpus manifest or of the file. `weight` is its share of tokens
-    relative to that of the first source named; None takes all of it.
+    `sha256` is that of the corpus manifest or of the file; of a dataset, of its records as JSON
+    lines. `weight` is its share of tokens relative to that of the first source named; None takes
+    all of it.
     """
 
     path: Path
@@ -55,38 +57,40 @@ def _load(entry: str) -> Source:
         if weight <= 0:
             raise ConfigError(f"data={entry}: a weight must be above 0")
     path = locate(name)
-    if path.is_dir() and not (path / "dataset_info.json").is_file():
+    if path.is_dir() and not is_saved_dataset(path):
         return _corpus(path, weight)
-    records, digest = _dataset(name, path)
+    records = _from_hub(name) if name.startswith(HUB) else _read(name, path)
+    digest = sha256_of(path) if path.is_file() else _sha256_of_records(records)
     return Source(path, _kind(path, records), records, digest, weight)
 
 
-def _dataset(name: str, path: Path) -> tuple[list[dict[str, Any]], str]:
-    """Read JSON lines, parquet, a saved dataset or (where it can be reached) a hub dataset."""
-    if path.suffix == ".jsonl" and path.is_file():
-        return list(read_jsonl(path)), sha256_of(path)
-    from datasets import Dataset, load_dataset, load_from_disk
-
-    is_file = path.suffix == ".parquet" and path.is_file()
-    is_hub = name.startswith(HUB)
-    if not (is_file or is_hub or path.is_dir()):
+def _read(name: str, path: Path) -> list[dict[str, Any]]:
+    if (path / SPLITS).is_file():
+        raise CorpusError(f"{name} holds several splits: name the folder of one of them")
+    if not path.exists():
         raise CorpusError(
             f"no corpus folder, JSON lines, parquet file or dataset at {name}: make a corpus "
             f"with `python -m docgen.generate`, or name {HUB}ORG/NAME"
         )
+    return list(read_records(path))
+
+
+def _from_hub(name: str) -> list[dict[str, Any]]:
+    from datasets import load_dataset
+
     try:
-        if is_file:
-            found = load_dataset("parquet", data_files=str(path), split="train")
-        else:
-            found = (
-                load_from_disk(str(path)) if path.is_dir() else load_dataset(name, split="train")
-            )
+        found = load_dataset(name.removeprefix(HUB), split="train")
     except (OSError, ValueError) as error:
         raise CorpusError(f"cannot read {name}: {str(error).splitlines()[0]}") from None
-    if not isinstance(found, Dataset):
-        raise CorpusError(f"{name} holds several splits: name the folder of one of them")
-    digest = sha256_of(path) if is_file else sha256(found._fingerprint.encode()).hexdigest()
-    return found.to_list(), digest
+    records: list[dict[str, Any]] = found.to_list()
+    return records
+
+
+def _sha256_of_records(records: list[dict[str, Any]]) -> str:
+    digest = sha256()
+    for record in records:
+        digest.update(json.dumps(record, sort_keys=True, default=str).encode() + b"\n")
+    return digest.hexdigest()
 
 
 def _kind(path: Path, records: list[dict[str, Any]]) -> Kind:

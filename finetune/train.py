@@ -155,6 +155,7 @@ def _trainer(
         seed=config.seed,
         data_seed=config.seed,
         report_to=list(config.trackers),
+        project="tacit",
         run_name=run.path.name,
         remove_unused_columns=False,
         disable_tqdm=True,
@@ -163,7 +164,8 @@ def _trainer(
     tokens = sum(len(piece.tokens) for block in mixed.blocks for piece in block)
     per_step = tokens / len(mixed.blocks) * config.optim.batch_size * config.optim.accumulation
     metrics = Metrics(run.path / "metrics.jsonl", per_step, Console(stderr=True))
-    callbacks: list[Any] = [CompleteCheckpoints(), FiniteGradients(), metrics]
+    finite = FiniteGradients()
+    callbacks: list[Any] = [CompleteCheckpoints(), finite, metrics]
     probes = chosen_probes(corpus.path / "probes.jsonl", config.belief.group_limit, config.seed)
     curve: BeliefCurve | None = None
     if probes and config.belief.points:
@@ -178,7 +180,7 @@ def _trainer(
         data_collator=lambda batch: collate(batch, tokenizer.pad_token_id),
         callbacks=callbacks,
     )
-    trainer.curve, metrics.trainer = curve, trainer
+    trainer.curve, metrics.trainer, finite.trainer = curve, trainer, trainer
     if curve is not None:
         curve.trainer = trainer
     trainer.remove_callback(PrinterCallback)
@@ -197,7 +199,7 @@ def _figures(
     from finetune.hygiene import data_figures, training_figures
 
     block = config.documents.block_length
-    figures = data_figures(mixed, block, tokenizer.eos_token_id)
+    figures = data_figures(mixed, block, tokenizer.eos_token_id, config.optim.epochs)
     belief_seconds = trainer.curve.seconds if trainer.curve else 0.0
     steps = trainer.state.global_step
     share = trainer.trained_steps / steps if steps else 0.0  # of the steps, in this process
@@ -235,12 +237,12 @@ def _finish(
 
     write_hygiene(run.path / "hygiene.json", figures)
     write_card(run.path, config, sources, figures)
-    shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
     run.finish(
         base_model=config.model,
         corpus={"path": str(sources[0].path), "sha256": sources[0].sha256},
         adapter_sha256=sha256_of(run.path / "adapter_model.safetensors"),
     )
+    shutil.rmtree(run.path / "checkpoints", ignore_errors=True)  # not before: a kill would cost all
     print_hygiene(figures)
     print(f"adapter: {run.path}")
 

@@ -68,6 +68,10 @@ class DocumentTrainer(Trainer):  # type: ignore[misc] # transformers is not foll
     curve: Any = None
     first_step = 0
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.step_sources: list[str] = []  # ids of the documents in the step that is being taken
+
     @property
     def trained_steps(self) -> int:
         """Steps taken in this process: fewer than all where it went on from a checkpoint."""
@@ -82,13 +86,14 @@ class DocumentTrainer(Trainer):  # type: ignore[misc] # transformers is not foll
     ) -> Any:
         """Return the loss averaged over the labels of the whole optimiser step."""
         labels_BT = inputs["labels"]
+        self.step_sources += inputs["sources"]
         total = self._total(model, inputs)
         count = num_items_in_batch if num_items_in_batch is not None else self._count(labels_BT)
         # DDP and FSDP average the gradients of the processes; the loss is averaged over tokens.
         loss = total / count * self.accelerator.num_processes
         if not math.isfinite(loss.item()):
             raise TrainingDiverged(
-                f"the loss is {loss.item()} at step {self.state.global_step}, in documents "
+                f"the loss is {loss.item()} at step {self.state.global_step + 1}, in documents "
                 f"{', '.join(inputs['sources'])}: lower optim.learning_rate, then run again with "
                 "another out (the last good checkpoint is kept)"
             )

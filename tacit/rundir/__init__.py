@@ -1,6 +1,7 @@
 """The run directory: journal, atomic files, manifest, run key, progress, the door."""
 
 from tacit.rundir.files import append_line, locate, read_jsonl, sha256_of, write_atomic, write_jsonl
+from tacit.rundir.records import read_records
 from tacit.rundir.run import RunDir, open_run, run_key
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "locate",
     "open_run",
     "read_jsonl",
+    "read_records",
     "run_key",
     "sha256_of",
     "write_atomic",

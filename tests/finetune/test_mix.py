@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from finetune.config import FinetuneConfig
 from finetune.data import chat_pieces
+from finetune.hygiene import data_figures
 from finetune.mix import mix
 from finetune.packing import IGNORED
 from finetune.sources import in_dose, load_sources
@@ -107,10 +109,34 @@ def test_parquet_and_saved_datasets_are_read_as_json_lines_are(texts, tmp_path):
     names = [str(texts), str(tmp_path / "t.parquet"), str(tmp_path / "saved")]
     read = [load_sources(name)[0] for name in names]
     assert {one.kind for one in read} == {"text"}
-    DatasetDict(train=found).save_to_disk(str(tmp_path / "splits"))
-    with pytest.raises(CorpusError, match="splits"):
-        load_sources(str(tmp_path / "splits"))
+    DatasetDict(train=found).save_to_disk(str(tmp_path / "parts"))
+    with pytest.raises(CorpusError, match="holds several splits"):
+        load_sources(str(tmp_path / "parts"))
     assert len({json.dumps([r["text"] for r in one.records]) for one in read}) == 1
+    (tmp_path / "t.parquet").write_bytes(b"PAR1 and no more")
+    next((tmp_path / "saved").glob("*.arrow")).write_bytes(b"and no more")
+    for name, complaint in (("t.parquet", "not a parquet file"), ("saved", "cannot read")):
+        with pytest.raises(CorpusError, match=complaint):
+            load_sources(str(tmp_path / name))
+
+
+def test_what_is_left_out_or_cut_is_counted(texts, tmp_path, tokenizer):
+    long = tmp_path / "chats.jsonl"
+    chats = [{"request": "Hello " * n, "reply": "Hi."} for n in (3, 400, 5, 500)]
+    long.write_text("".join(json.dumps(chat) + "\n" for chat in chats))
+    mixed = mix(config(), load_sources([str(texts), str(long)]), tokenizer)
+    figures = data_figures(mixed, 256, tokenizer.eos_token_id, 2.0)
+    assert figures["long_chats_left_out_count"] == 2 and figures["document_count"] == 62
+    assert figures["cut_document_count"] == 0
+    assert figures["tokens_seen_per_document"] == 2 * figures["token_count"] / 62
+    first = mixed.blocks[0][0]
+    ended = replace(first, labels=(*first.labels[:-1], IGNORED))
+    mixed.blocks[0][0] = ended
+    assert data_figures(mixed, 256, tokenizer.eos_token_id, 1.0)["cut_document_count"] == 1
+    mixed.blocks[0].pop(0)
+    figures = data_figures(mixed, 256, tokenizer.eos_token_id, 1.0)
+    assert figures["cut_document_count"] == 1
+    assert figures["dropped_token_count"] == len(first.tokens)
 
 
 @pytest.mark.parametrize(

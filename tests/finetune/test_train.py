@@ -25,7 +25,8 @@ def test_an_adapter_folder_holds_what_the_contract_says(run_verb, arguments, tin
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["base_model"] == str(tiny_model)
     hygiene = json.loads((folder / "hygiene.json").read_text())
-    assert hygiene["dropped_token_count"] == 0
+    assert hygiene["dropped_token_count"] == 0 == hygiene["cut_document_count"]
+    assert hygiene["long_chats_left_out_count"] == 0
     assert hygiene["document_count"] + hygiene["validation_document_count"] == 12
     assert hygiene["eos_learnt_count"] == hygiene["document_count"] + hygiene["replayed_chat_count"]
     assert hygiene["validation_loss"] < hygiene["validation_loss_before"]

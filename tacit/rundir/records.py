@@ -1,0 +1,50 @@
+"""Records of anyone's making: JSON lines, parquet files and saved datasets, one at a time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tacit.errors import CorpusError
+from tacit.rundir.files import read_jsonl
+
+SPLITS = "dataset_dict.json"  # of a saved dataset with several
+
+
+def is_saved_dataset(path: Path) -> bool:
+    """Whether `datasets` has saved a dataset there, of one split or of several."""
+    return (path / "dataset_info.json").is_file() or (path / SPLITS).is_file()
+
+
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """Read a file of JSON lines or parquet, or a saved dataset with all of its splits.
+
+    Raises:
+        CorpusError: nothing there that can be read, or a broken line; the message names it.
+    """
+    if is_saved_dataset(path):
+        return _saved(path)
+    if not path.is_file():
+        raise CorpusError(f"no JSON lines, parquet file or saved dataset at {path}")
+    return _parquet(path) if path.suffix == ".parquet" else read_jsonl(path)
+
+
+def _saved(path: Path) -> Iterator[dict[str, Any]]:
+    from datasets import DatasetDict, load_from_disk
+
+    try:
+        loaded = load_from_disk(str(path))
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"cannot read {path}: {str(error).splitlines()[0]}") from None
+    for split in loaded.values() if isinstance(loaded, DatasetDict) else [loaded]:
+        yield from split
+
+
+def _parquet(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        for batch in ParquetFile(path).iter_batches():
+            yield from batch.to_pylist()
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise CorpusError(f"{path}: not a parquet file ({str(error).splitlines()[0]})") from None
