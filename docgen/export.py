@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from docgen.config import DocgenConfig
-from tacit.errors import ModelError
 from tacit.rundir import read_jsonl, write_jsonl
+from tacit.rundir.hub import hub_errors_named
 
 
 def whole_text(record: dict[str, Any]) -> str:
@@ -39,7 +39,7 @@ def export(config: DocgenConfig, folder: Path) -> None:
     """Write the corpus in another format, push it to the hub, or do nothing, as configured.
 
     Raises:
-        ModelError: the hub can not be reached or does not let us in.
+        HubError: the hub can not be reached or does not let us in.
     """
     if config.format:
         convert = EXPORTS[config.format]
@@ -52,13 +52,19 @@ def export(config: DocgenConfig, folder: Path) -> None:
 
 
 def _push(folder: Path, repository: str) -> None:
+    """Push the documents and their card, as private; `datasets` adds the files to its header."""
     from datasets import load_dataset
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub import HfApi
 
     documents = load_dataset("json", data_files=str(folder / "documents.jsonl"), split="train")
-    try:
+    with hub_errors_named():
+        hub = HfApi()
+        hub.create_repo(repository, repo_type="dataset", private=True, exist_ok=True)
+        hub.upload_file(
+            path_or_fileobj=folder / "README.md",
+            path_in_repo="README.md",
+            repo_id=repository,
+            repo_type="dataset",
+        )
         documents.push_to_hub(repository)
-    except (HfHubHTTPError, OSError) as error:
-        line = " ".join(str(error).split())[:200]
-        raise ModelError(f"hub: {line} (log in with `hf auth login`, or check the name)") from None
-    print(f"pushed: {repository}")
+    print(f"pushed, as private where it is new: {repository}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from finetune.config import ExportConfig
 from tacit.errors import ConfigError
 from tacit.rundir.door import enter, required
+from tacit.rundir.hub import hub_errors_named
 
 
 def export(config: ExportConfig) -> None:
@@ -18,6 +19,7 @@ def export(config: ExportConfig) -> None:
     Raises:
         ConfigError: neither a folder nor a hub id is given, or the folder is not empty.
         ModelError: no adapter there.
+        HubError: the hub cannot be reached or does not let us in.
     """
     adapter = required(config.adapter, "adapter", "name an adapter's folder, adapter=DIR")
     if not config.out and not config.push_to_hub:
@@ -31,9 +33,10 @@ def export(config: ExportConfig) -> None:
     check_adapter(Path(adapter), base_of(adapter) or "")
     model, tokenizer = load_model(adapter, config.precision, "cpu"), load_tokenizer(adapter)
     if config.push_to_hub:
-        model.push_to_hub(config.push_to_hub, private=True)
-        tokenizer.push_to_hub(config.push_to_hub, private=True)
-        print(f"pushed, as private: {config.push_to_hub}")
+        with hub_errors_named():
+            model.push_to_hub(config.push_to_hub, private=True)
+            tokenizer.push_to_hub(config.push_to_hub, private=True)
+        print(f"pushed, as private where it is new: {config.push_to_hub}")
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -5,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from finetune import attention
 from finetune.loss import frozen_head_cross_entropy
 from finetune.packing import IGNORED, Piece, pack, split_long
 from finetune.sources import is_held_out
@@ -40,24 +42,44 @@ def test_a_piece_that_does_not_fit_is_refused():
         pack([Piece((1,) * 9, (IGNORED,) * 9, "a")], 8)
 
 
-def test_packed_pieces_see_themselves_only(tiny_model):
-    """The logits of a packed piece equal those of the same piece alone (float32)."""
+rows = st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=5), min_size=1, max_size=3)
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_model):
     from tacit.models.load import load_model
 
-    model = load_model(str(tiny_model), "float32")
-    pieces = [
-        Piece(tuple(range(5 + 9 * n, 12 + 11 * n)), (IGNORED,) * (7 + 2 * n), "x") for n in range(3)
+    return load_model(str(tiny_model), "float32")
+
+
+@pytest.mark.parametrize("way", ["sdpa", "eager", "tacit_packed"])
+@given(lengths=rows)
+@settings(max_examples=8, deadline=None)
+def test_packed_pieces_see_themselves_only(plain, way, lengths):
+    """The logits of a packed piece equal those of the same piece alone, in float32."""
+    attention.register()
+    blocks = [
+        [
+            Piece(tuple((5 + 31 * n + 7 * t + row) % 90 + 3 for t in range(length)), (), "x")
+            for n, length in enumerate(block)
+        ]
+        for row, block in enumerate(lengths)
     ]
-    batch = collate([pieces, pieces[:1]], pad_token=2)
+    blocks = [[replace(p, labels=(IGNORED,) * len(p.tokens)) for p in block] for block in blocks]
+    batch = collate(blocks, pad_token=2)
+    ids, positions = batch["input_ids"], batch["position_ids"]
+    packed = {"pieces": attention.pieces_of(positions)} if way == attention.NAME else {}
+    plain.set_attn_implementation(way)
     with torch.no_grad():
-        together = model(
-            input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False
-        ).logits
-        start = 0
-        for piece in pieces:
-            alone = model(input_ids=torch.tensor([piece.tokens])).logits[0]
-            assert torch.allclose(together[0, start : start + len(piece.tokens)], alone, atol=1e-4)
-            start += len(piece.tokens)
+        together = plain(input_ids=ids, position_ids=positions, use_cache=False, **packed).logits
+        plain.set_attn_implementation("eager")
+        for row, block in enumerate(blocks):
+            start = 0
+            for piece in block:
+                end = start + len(piece.tokens)
+                alone = plain(input_ids=torch.tensor([piece.tokens])).logits[0]
+                assert torch.allclose(together[row, start:end], alone, atol=1e-4)
+                start = end
 
 
 def test_chunked_loss_and_gradient_equal_the_plain_ones():
