@@ -263,6 +263,32 @@ def test_the_audit_command_exits_1_on_findings_and_prints_json(run_verb, tmp_pat
     assert lines[1]["classes"] == ["chat_log"]
 
 
+def test_parquet_files_saved_datasets_and_folders_of_them_are_audited(run_verb, tmp_path):
+    from datasets import Dataset, DatasetDict
+
+    found = Dataset.from_list([{"id": "a", "text": "All is well."}, {"text": "User: hello"}])
+    (tmp_path / "many").mkdir()
+    found.to_parquet(str(tmp_path / "one.parquet"))
+    found.to_parquet(str(tmp_path / "many" / "two.parquet"))
+    found.save_to_disk(str(tmp_path / "saved"))
+    DatasetDict(train=found, test=found).save_to_disk(str(tmp_path / "parts"))
+    names = {"one.parquet": 2, "many": 2, "saved": 2, "parts": 4}
+    for name, count in names.items():
+        done = run_module("docgen.audit", [name, "--json", "--rules-only"], tmp_path)
+        assert done.returncode == 1, done.stderr
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [line["flagged"] for line in lines] == [False, True] * (count // 2)
+    (tmp_path / "one.parquet").write_bytes(b"PAR1")
+    (tmp_path / "texts.jsonl").write_text('{"text": "x"}\n{"body": "x"}\n')
+    (tmp_path / "void").mkdir()
+    for name, complaint in (
+        ("one.parquet", "not a parquet file"), ("texts.jsonl", "texts.jsonl:2: a record needs"),
+        ("void", "no documents in void"), ("nowhere", "nowhere"),
+    ):  # fmt: skip
+        done = run_module("docgen.audit", [name, "--rules-only"], tmp_path)
+        assert done.returncode == 2 and complaint in done.stderr and "Trace" not in done.stderr
+
+
 def test_duplicates_are_found_and_near_misses_are_not():
     base = " ".join(f"word{n}" for n in range(80))
     near = base.replace("word40", "other")

@@ -114,6 +114,22 @@ def test_overload_is_waited_out(run_verb, tmp_path, script, server):
     assert len(read_lines(tmp_path / "x" / "documents.jsonl")) == 5
 
 
+def test_a_request_that_is_refused_stops_at_once(run_verb, script, server):
+    script.statuses = [400] * 100
+    done = run_verb(*overrides(server, "out=x", "writer.concurrency=3"), code=1)
+    assert "the server refused the request" in done.stderr
+    assert 100 - 3 <= len(script.statuses) < 100, "no more than what was in flight"
+
+
+def test_a_server_that_never_answers_is_waited_for_so_long_and_no_longer(run_verb, script, server):
+    script.delay_s = 60.0
+    limits = ("writer.attempt_timeout_s=1", "writer.timeout_s=4")
+    started = time.monotonic()
+    done = run_verb(*overrides(server, "out=x", *limits), code=1)
+    assert "run the same command again" in done.stderr
+    assert time.monotonic() - started < 50
+
+
 def test_a_kill_loses_no_reply_and_asks_again_only_what_was_in_flight(
     run_verb, tmp_path, script, server
 ):
