@@ -73,7 +73,7 @@ def json_list(text: str) -> list[Any]:
     for match in re.finditer(r"\[", text):
         try:
             value, _ = json.JSONDecoder().raw_decode(text[match.start() :])
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(value, list):
             return value
