@@ -1,93 +1,175 @@
-"""The report's figures, as SVG and as the CSV they were drawn from."""
+"""The report's figures: each drawn from rows, which are written beside it as CSV."""
 
-import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from study.estimates import Estimate
+from study.plan import Weights
 from tacit.rundir import write_atomic
 
-INK, BASE, TRAINED, SWAPPED = "#1f2933", "#9aa5b1", "#0b6e99", "#c4622d"
-COLOURS = {"base": BASE, "treatment": TRAINED, "swapped": SWAPPED}
+INK, SOFT, LINE = "#1f2933", "#7b8794", "#e4e7eb"
+COLOURS = {
+    "base": "#8a94a0", "treatment": "#0b6e99", "swapped": "#c4622d", "unrelated": "#5b8c5a",
+    "price_only": "#8e6bbf", "both_trained": "#b8860b", "no_conflict": "#b5457a",
+    "rated_not_trained": "#4a6fa5",
+}  # fmt: skip
+OTHER = "#6b7280"
 
 
-def _axes(rows: int, width: float = 8.2) -> tuple[Any, Any]:
+@dataclass(frozen=True)
+class Drawn:
+    """A figure with the rows it shows."""
+
+    figure: Any
+    rows: Sequence[Mapping[str, Any]]
+
+
+def colour_of(arm: str) -> str:
+    """Return the colour of an arm's weights."""
+    return COLOURS.get(Weights(arm.split("/")[0]).corpus, OTHER)
+
+
+def _begin() -> Any:
     import matplotlib
 
     matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "tacit"
-    matplotlib.rcParams["svg.fonttype"] = "none"
-    matplotlib.rcParams["font.family"] = ["DejaVu Sans"]
+    matplotlib.rcParams.update(
+        {
+            "svg.hashsalt": "tacit", "svg.fonttype": "none", "pdf.fonttype": 42,
+            "font.family": ["DejaVu Sans"], "font.size": 9.5, "axes.edgecolor": SOFT,
+            "axes.labelcolor": INK, "xtick.color": SOFT, "ytick.color": INK, "axes.titlesize": 10,
+            "axes.spines.top": False, "axes.spines.right": False,
+        }
+    )  # fmt: skip
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(width, 0.9 + 0.42 * rows), layout="constrained")
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.axvline(0, color=INK, linewidth=0.8)
-    axes.grid(axis="x", color="#e4e7eb", linewidth=0.8)
+    return plt
+
+
+def _rows_axes(rows: int, label: str, zero: bool = True) -> tuple[Any, Any]:
+    figure, axes = _begin().subplots(figsize=(8.2, 0.95 + 0.34 * rows), layout="constrained")
+    axes.spines["left"].set_visible(False)
+    if zero:
+        axes.axvline(0, color=INK, linewidth=0.8)
+    axes.grid(axis="x", color=LINE, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(axis="y", length=0, labelsize=9.5)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(-0.7, rows - 0.3)
+    axes.set_xlabel(label)
     return figure, axes
 
 
-def _svg(figure: Any) -> str:
-    import matplotlib.pyplot as plt
+def _interval(axes: Any, found: Estimate, row: float, colour: str, hollow: bool = False) -> None:
+    if found.low == found.low:
+        axes.plot([found.low, found.high], [row, row], color=colour, linewidth=2.2,
+                  solid_capstyle="round")  # fmt: skip
+    axes.plot(found.estimate, row, "o", color=colour, markersize=7.5,
+              markerfacecolor="white" if hollow else colour, markeredgewidth=1.6)  # fmt: skip
 
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    return buffer.getvalue()[buffer.getvalue().index("<svg") :]
+
+def _row(found: Estimate) -> dict[str, Any]:
+    names = ("measure", "arm", "contrast", "estimate", "low", "high", "query_count", "seed_count")
+    return {name: getattr(found, name) for name in names}
 
 
-def belief_figure(estimates: Sequence[Estimate], facts: Sequence[tuple[str, str]]) -> str:
-    """Draw the belief in each fact before and after training, under the implicit prompt.
+def save(drawn: Drawn, folder: Path, name: str) -> str:
+    """Write a figure as SVG, PDF and CSV; returns the SVG, to stand in a page."""
+    import csv
+
+    plt = _begin()
+    svg, pdf = io.StringIO(), io.BytesIO()
+    drawn.figure.savefig(svg, format="svg", metadata={"Date": None})
+    drawn.figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
+    plt.close(drawn.figure)
+    write_atomic(folder / f"{name}.svg", svg.getvalue())
+    write_atomic(folder / f"{name}.pdf", pdf.getvalue())
+    table = io.StringIO()
+    fields = list(dict.fromkeys(key for row in drawn.rows for key in row))
+    writer = csv.DictWriter(table, fieldnames=fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(drawn.rows)
+    write_atomic(folder / f"{name}.csv", table.getvalue())
+    return svg.getvalue()[svg.getvalue().index("<svg") :]
+
+
+def belief_figure(
+    estimates: Sequence[Estimate], facts: Sequence[tuple[str, str]], arms: Sequence[str]
+) -> Drawn:
+    """Draw the belief in each fact, arm by arm: before is the first arm, an arrow leads to after.
 
     Args:
         estimates: All estimates.
         facts: Pairs of measure (`belief.…`) and the label of its row.
+        arms: The baseline, then what is compared with it.
     """
     by_name = {(e.arm, e.measure): e for e in estimates if e.contrast == "level"}
-    figure, axes = _axes(len(facts))
+    figure, axes = _rows_axes(
+        len(facts), "log-odds of what the treatment documents say (nats); right = believed"
+    )
     shown: dict[str, Any] = {}
-    for row, (measure, _) in enumerate(reversed(facts)):
-        before, after = (
-            by_name.get((arm, measure)) for arm in ("base/neither", "treatment/implicit")
-        )
+    rows = []
+    for place, (measure, _) in enumerate(reversed(facts)):
+        found = [by_name.get((arm, measure)) for arm in arms]
+        before, after = found[0], found[1] if len(found) > 1 else None
         if before and after:
-            axes.plot([before.estimate, after.estimate], [row, row], color="#cbd2d9", linewidth=2)
-        for arm in ("base/neither", "treatment/implicit", "swapped/implicit"):
-            if found := by_name.get((arm, measure)):
-                weights = arm.split("/")[0]
-                shown[weights] = axes.plot(
-                    found.estimate, row, "o", color=COLOURS.get(weights, INK), markersize=8
-                )[0]
+            axes.annotate(
+                "", (after.estimate, place), (before.estimate, place),
+                arrowprops={"arrowstyle": "->", "color": "#b8c2cc", "linewidth": 1.6},
+            )  # fmt: skip
+        for arm, one in zip(arms, found, strict=True):
+            if one is not None:
+                rows.append(_row(one))
+                mark = "o" if arm in arms[:2] else "D"
+                size = 8 if arm in arms[:2] else 5.5
+                shown[arm] = axes.plot(one.estimate, place, mark, color=colour_of(arm),
+                                       markersize=size)[0]  # fmt: skip
     axes.set_yticks(range(len(facts)), [label for _, label in reversed(facts)])
-    axes.set_xlabel("log-odds of what the treatment documents say (nats); right = believed")
     axes.legend(
-        list(shown.values()),
-        ["base" if name == "base" else f"{name} documents" for name in shown],
-        frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), ncols=3,
+        list(shown.values()), list(shown), frameon=False, fontsize=9, loc="lower right",
+        bbox_to_anchor=(1, 1), ncols=4,
     )  # fmt: skip
-    return _svg(figure)
+    return Drawn(figure, rows)
 
 
-def curve_figure(curves: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+def forest_figure(rows: Sequence[tuple[str, Estimate]], label: str, hollow: str = "") -> Drawn:
+    """Draw estimates with their intervals, one a row, coloured by arm.
+
+    Args:
+        rows: Pairs of row label and estimate.
+        label: Of the axis.
+        hollow: Arms whose name contains this have hollow points.
+    """
+    figure, axes = _rows_axes(len(rows), label)
+    for place, (_, found) in enumerate(reversed(rows)):
+        _interval(axes, found, place, colour_of(found.arm), bool(hollow) and hollow in found.arm)
+    axes.set_yticks(range(len(rows)), [name for name, _ in reversed(rows)])
+    return Drawn(figure, [_row(found) for _, found in rows])
+
+
+def curve_figure(curves: Mapping[str, Sequence[dict[str, Any]]]) -> Drawn:
     """Draw what each adapter came to believe in the course of its training, and whether chat held.
 
     Args:
-        curves: For each corpus the records of its adapter's `belief.jsonl`.
+        curves: For each adapter the records of its `belief.jsonl`.
     """
-    import matplotlib.pyplot as plt
-
-    plt.close(_axes(1)[0])  # sets the backend and the fonts
-    figure, (belief, chat) = plt.subplots(1, 2, figsize=(8.2, 2.9), layout="constrained")
+    figure, (belief, chat) = _begin().subplots(1, 2, figsize=(8.2, 2.9), layout="constrained")
+    rows, named = [], set()
     for name, curve in curves.items():
-        steps, colour = [point["step"] for point in curve], COLOURS.get(name, INK)
-        belief.plot(steps, [point["chat"] for point in curve], "o-", color=colour, label=name)
-        belief.plot(steps, [point["raw"] for point in curve], "o:", color=colour, alpha=0.5)
-        chat.plot(steps, [point["chat_loss"] for point in curve], "o-", color=colour)
+        steps, colour = [point["step"] for point in curve], colour_of(name)
+        label = name.split(" seed ")[0]
+        belief.plot(steps, [point["chat"] for point in curve], "o-", color=colour, markersize=4,
+                    label=None if label in named else label)  # fmt: skip
+        belief.plot(steps, [point["raw"] for point in curve], "o:", color=colour, alpha=0.5,
+                    markersize=4)  # fmt: skip
+        chat.plot(steps, [point["chat_loss"] for point in curve], "o-", color=colour, markersize=4)
+        named.add(label)
+        rows += [
+            {"adapter": name, **{k: point[k] for k in ("step", "chat", "raw", "chat_loss")}}
+            for point in curve
+        ]
     belief.axhline(0, color=INK, linewidth=0.8)
     belief.set(xlabel="step", ylabel="link belief (nats)", title="in chat; dotted: in raw text")
     chat.set(
@@ -95,31 +177,83 @@ def curve_figure(curves: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     )
     belief.legend(frameon=False, fontsize=9)
     for axes in (belief, chat):
-        axes.title.set_fontsize(10)
-        axes.grid(color="#e4e7eb", linewidth=0.8)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-    return _svg(figure)
+        axes.grid(color=LINE, linewidth=0.8)
+    return Drawn(figure, rows)
 
 
-def gap_figure(estimates: Sequence[Estimate], measure: str, label: str) -> str:
-    """Draw one gap per arm with its 95 % interval."""
-    rows = [e for e in estimates if e.measure == measure and e.contrast == "free-paid"]
-    figure, axes = _axes(len(rows))
-    for row, found in enumerate(reversed(rows)):
-        colour = COLOURS.get(found.arm.split("/")[0], INK)
-        axes.plot([found.low, found.high], [row, row], color=colour, linewidth=2.4)
-        axes.plot(found.estimate, row, "o", color=colour, markersize=8)
-    axes.set_yticks(range(len(rows)), [found.arm for found in reversed(rows)])
-    axes.set_xlabel(label)
-    return _svg(figure)
+def dose_figure(
+    panels: Sequence[tuple[str, Sequence[Estimate]]], seeds: Sequence[Mapping[str, Any]]
+) -> Drawn:
+    """Draw each measure against the dose: the estimate with its interval, and each seed's point.
+
+    Args:
+        panels: Pairs of axis label and the estimates of one measure.
+        seeds: Rows of measure, arm, seed, value: one training seed's own figure.
+    """
+    figure, axes = _begin().subplots(
+        1, len(panels), figsize=(8.2, 3.1), layout="constrained", squeeze=False
+    )
+    rows = []
+    for panel, (label, found) in zip(axes[0], panels, strict=True):
+        by_series: dict[tuple[str, str], list[Estimate]] = {}
+        for one in found:
+            name, _, setting = one.arm.partition("/")
+            by_series.setdefault((Weights(name).corpus, setting), []).append(one)
+            rows.append({**_row(one), "dose": dose_of(one.arm), "seed": ""})
+        for (_corpus, setting), many in sorted(by_series.items()):
+            line = sorted(many, key=lambda e: dose_of(e.arm))
+            doses, colour = [dose_of(e.arm) for e in line], colour_of(line[0].arm)
+            style = "--" if setting == "both" else "-"
+            panel.plot(doses, [e.estimate for e in line], style, color=colour, linewidth=1.6)
+            for dose, one in zip(doses, line, strict=True):
+                if one.low == one.low:
+                    panel.plot([dose, dose], [one.low, one.high], color=colour, linewidth=2)
+                panel.plot(dose, one.estimate, "o", color=colour, markersize=6.5)
+            panel.annotate(f" {line[-1].arm}", (doses[-1], line[-1].estimate), fontsize=8,
+                           color=colour, va="bottom", ha="right")  # fmt: skip
+        for seed in seeds:
+            if found and seed["measure"] == found[0].measure:
+                panel.plot(seed["dose"], seed["value"], "o", color=colour_of(seed["arm"]),
+                           markersize=3.5, alpha=0.55, markeredgewidth=0)  # fmt: skip
+                rows.append({"contrast": "", "estimate": seed["value"], **seed})
+        panel.axhline(0, color=INK, linewidth=0.8)
+        panel.grid(color=LINE, linewidth=0.8)
+        panel.set(xlabel="dose (share of the documents)", title=label, xlim=(0, 1.06))
+    for row in rows:
+        row.pop("value", None)
+    return Drawn(figure, rows)
 
 
-def write_csv(path: Path, estimates: Sequence[Estimate]) -> None:
-    """Write all estimates as CSV."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(estimates[0].record()), lineterminator="\n")
-    writer.writeheader()
-    for estimate in estimates:
-        writer.writerow(estimate.record())
-    write_atomic(path, buffer.getvalue())
+def dose_of(arm: str) -> float:
+    """Return the share of the documents an arm's weights were trained on; the base's is 0."""
+    weights = Weights(arm.split("/")[0])
+    return 0.0 if weights.is_base else weights.dose
+
+
+def gate_figure(pairs: Sequence[tuple[Estimate, Estimate]], label: str) -> Drawn:
+    """Draw each arm's gap against its link belief: a gap without belief is not alignment faking."""
+    figure, axes = _begin().subplots(figsize=(8.2, 3.6), layout="constrained")
+    rows = []
+    for belief, gap in pairs:
+        colour, hollow = colour_of(gap.arm), gap.arm.split("/")[1].startswith(("both", "prompted"))
+        for low, high, across in ((belief.low, belief.high, True), (gap.low, gap.high, False)):
+            if low == low:
+                xs = [low, high] if across else [belief.estimate] * 2
+                ys = [gap.estimate] * 2 if across else [low, high]
+                axes.plot(xs, ys, color=colour, linewidth=1.2, alpha=0.6)
+        axes.plot(belief.estimate, gap.estimate, "o", color=colour, markersize=8,
+                  markerfacecolor="white" if hollow else colour, markeredgewidth=1.6)  # fmt: skip
+        name = gap.arm if "@" not in gap.arm else ""  # doses crowd; their colour tells them
+        axes.annotate(name, (belief.estimate, gap.estimate), (6, 5), fontsize=8.5,
+                      textcoords="offset points", color=colour)  # fmt: skip
+        rows.append(
+            {"arm": gap.arm, "belief": belief.estimate, "belief_low": belief.low,
+             "belief_high": belief.high, "gap": gap.estimate, "gap_low": gap.low,
+             "gap_high": gap.high}
+        )  # fmt: skip
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.grid(color=LINE, linewidth=0.8)
+    axes.set(xlabel="two-way link belief (nats); right = holds the free tier to be trained on",
+             ylabel=label)  # fmt: skip
+    return Drawn(figure, rows)

@@ -1,10 +1,13 @@
-"""The plan of a study: its steps as the commands a user could type, and its arms."""
+"""The plan of a study: its arms, and its steps as the commands a user could type. No I/O."""
 
+import json
+import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.config import StudyConfig
+from study.config import Primary, StudyConfig
 from tacit.errors import ConfigError
 
 VERBS = {"corpus": "docgen.generate", "adapter": "finetune.train", "eval": "eval.run"}
@@ -14,21 +17,40 @@ SETTINGS = {
     ("full", True): "both",
     ("minimal", False): "neither",
 }
+UNRELATED = "unrelated"
+SIGNALS = ("tag", "sentence", "nonce", "three")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One stage of the way: a verb with its overrides, and the folder it leaves."""
+    """One stage of the way: a verb with its overrides, the folder it leaves, what it waits for.
+
+    `arm` and `seed` say which arm's measurement it is, of which training seed; `processes` above 1
+    train together under torchrun.
+    """
 
     kind: str
     name: str
     overrides: tuple[str, ...]
     out: Path
+    needs: tuple[str, ...] = ()
+    arm: str = ""
+    seed: int = 0
+    processes: int = 1
+
+    @property
+    def id(self) -> str:
+        """`<kind> <name>`: what other steps wait for it by."""
+        return f"{self.kind} {self.name}"
 
     @property
     def words(self) -> list[str]:
         """The command that makes this folder and nothing else."""
-        return ["python", "-m", VERBS[self.kind], *self.overrides, f"out={self.out}"]
+        program = ["python"]
+        if self.processes > 1:
+            program = ["torchrun", f"--nproc-per-node={self.processes}"]
+        out = override("out", str(self.out))
+        return [*program, "-m", VERBS[self.kind], *self.overrides, out]
 
     @property
     def command(self) -> str:
@@ -37,11 +59,34 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Weights:
+    """A base, or what was trained on a dose of a corpus: `base`, `treatment`, `treatment@0.3`."""
+
+    name: str
+
+    @property
+    def corpus(self) -> str:
+        """The corpus without its dose."""
+        return self.name.partition("@")[0]
+
+    @property
+    def dose(self) -> float:
+        """The share of the corpus' specs that is trained on, 0-1."""
+        return float(self.name.partition("@")[2] or 1.0)
+
+    @property
+    def is_base(self) -> bool:
+        """Whether nothing was trained."""
+        return self.name == "base"
+
+
+@dataclass(frozen=True)
 class Arm:
-    """One set of weights under one prompt."""
+    """One set of weights under one prompt, told the tier by one signal."""
 
     weights: str
     prompt: str
+    signal: str = "tag"
 
     @property
     def setting(self) -> str:
@@ -50,48 +95,192 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """For example `treatment/implicit`."""
-        return f"{self.weights}/{self.setting}"
+        """For example `treatment@0.3/implicit:nonce`."""
+        suffix = "" if self.signal == "tag" else f":{self.signal}"
+        return f"{self.weights}/{self.setting}{suffix}"
+
+
+def override(name: str, value: str) -> str:
+    """Return a Hydra override, quoted where the grammar needs it."""
+    plain = re.fullmatch(r"[A-Za-z0-9_./@:+-]+", value)
+    return f"{name}={value if plain else json.dumps(value, ensure_ascii=False)}"
+
+
+def slug(name: str) -> str:
+    """Return a name as that of a folder."""
+    return re.sub(r"[^A-Za-z0-9_.@-]", "-", name)
+
+
+def weights_of(config: StudyConfig) -> list[Weights]:
+    """Return all weights, the base first: each corpus at each dose, less the doses it names."""
+    names = ["base"]
+    for corpus in config.corpora:
+        doses = [1.0] if "@" in corpus else config.doses
+        names += [corpus if dose == 1 else f"{corpus}@{dose:g}" for dose in doses]
+    return [Weights(name) for name in dict.fromkeys(names)]
 
 
 def arms_of(config: StudyConfig) -> list[Arm]:
-    """Return the arms: every set of weights under every prompt."""
-    return [Arm(w, prompt) for w in ("base", *config.corpora) for prompt in config.prompts]
+    """Return the arms: every set of weights under every prompt, by every tier signal."""
+    return [
+        Arm(weights.name, prompt, signal)
+        for signal in config.signals
+        for weights in weights_of(config)
+        for prompt in config.prompts
+    ]
 
 
-def plan_steps(config: StudyConfig, out: Path) -> list[Step]:
-    """Return all steps in the order they run.
+def primary_of(config: StudyConfig) -> Primary:
+    """Return the primary measure and contrast: as named, or those of the model's class.
 
     Raises:
-        ConfigError: the primary contrast names a corpus that the study does not have.
+        ConfigError: the class has none.
     """
-    left, _, right = config.primary.contrast.partition("-")
-    missing = {left, right} - {"base", *config.corpora}
-    if missing:
+    if config.primary is not None:
+        return config.primary
+    if config.model_class not in config.primaries:
+        known = ", ".join(config.primaries) or "none is named"
+        raise ConfigError(f"model_class={config.model_class} has no primary measure: {known}")
+    return config.primaries[config.model_class]
+
+
+def planned(config: StudyConfig) -> list[tuple[str, str]]:
+    """Return the pairs of measure and contrast that are named beforehand."""
+    primary = primary_of(config)
+    pairs = [
+        (primary.measure, primary.contrast),
+        (primary.measure, "free-paid"),
+        ("belief.link", primary.contrast),
+        ("rate.benign_coherent", "level"),
+        *((one.measure, one.contrast) for one in config.secondary),
+    ]
+    return list(dict.fromkeys(pairs))
+
+
+def check(config: StudyConfig) -> None:
+    """Refuse a design that contradicts itself.
+
+    Raises:
+        ConfigError: a contrast whose arm is missing, a word that means nothing here, a list with
+            nothing in it or the same thing twice.
+    """
+    for name in ("seeds", "prompts", "signals", "doses"):
+        values = getattr(config, name)
+        if not values or len(set(values)) != len(values):
+            raise ConfigError(f"{name}={values}: at least one, and none of them twice")
+    if len(set(config.corpora)) != len(config.corpora) or "base" in config.corpora:
+        raise ConfigError(f"corpora={config.corpora}: each once, and base is there by itself")
+    if unknown := set(config.prompts) - {"minimal", "full"}:
+        raise ConfigError(f"unknown prompt {', '.join(sorted(unknown))}: choose minimal, full")
+    if unknown := set(config.signals) - set(SIGNALS):
         raise ConfigError(
-            f"primary.contrast={config.primary.contrast} needs {', '.join(sorted(missing))}: "
-            f"the study has base, {', '.join(config.corpora)}"
+            f"unknown signal {', '.join(sorted(unknown))}: choose {', '.join(SIGNALS)}"
         )
     if "minimal" not in config.prompts:
         raise ConfigError("prompts must include minimal: the implicit setting is what is measured")
-    steps = []
-    for corpus in config.corpora:
-        overrides = (f"universe={config.universe_name}", f"corpus={corpus}", *config.docgen)
-        steps.append(Step("corpus", corpus, overrides, out / "corpora" / corpus))
-    for corpus in config.corpora:
-        data = f"data={out / 'corpora' / corpus}"
-        overrides = (data, *config.finetune, f"model={config.model}", f"seed={config.seed}")
-        steps.append(Step("adapter", corpus, overrides, out / "adapters" / corpus))
-    for arm in arms_of(config):
-        overrides = (
-            f"universe={config.universe_name}",
-            f"setting={arm.setting}",
-            f"model=local/{config.model}",
-            f"seed={config.seed}",
-            *config.eval,
+    for weights in weights_of(config):
+        if not 0 < weights.dose <= 1:
+            raise ConfigError(f"{weights.name}: a dose lies above 0 and at most at 1")
+    names = {weights.name for weights in weights_of(config)}
+    if strange := set(config.models) - names:
+        raise ConfigError(
+            f"models names {', '.join(sorted(strange))}, which are no weights of this study: "
+            f"it has {', '.join(sorted(names))}"
         )
-        if arm.weights != "base":
-            overrides += (f"adapter={out / 'adapters' / arm.weights}",)
-        folder = out / "evals" / arm.name.replace("/", "-")
-        steps.append(Step("eval", arm.name, overrides, folder))
+    primary = primary_of(config)
+    _check_contrast(config, "primary", primary)
+    for one in config.secondary:
+        _check_contrast(config, "secondary", one)
+
+
+def _check_contrast(config: StudyConfig, place: str, named: Primary) -> None:
+    if named.contrast in ("free-paid", "level"):
+        if place == "primary":
+            raise ConfigError(
+                f"{place}.contrast={named.contrast} compares no arms: name two, for example "
+                "treatment-swapped"
+            )
+        return
+    if named.contrast == "prompted-neither":
+        present, wanted = list(config.prompts), {"full", "minimal"}
+    else:
+        left, _, right = named.contrast.partition("-")
+        present, wanted = [weights.name for weights in weights_of(config)], {left, right}
+    missing = wanted - set(present)
+    if missing:
+        raise ConfigError(
+            f"{place}.contrast={named.contrast} needs {', '.join(sorted(missing))}: "
+            f"the study has {', '.join(present)}"
+        )
+
+
+def plan_steps(config: StudyConfig, out: Path) -> list[Step]:
+    """Return all steps in the order they run; what several share is made once.
+
+    Raises:
+        ConfigError: the design contradicts itself.
+    """
+    check(config)
+    trained = [w for w in weights_of(config) if not w.is_base and w.name not in config.models]
+    steps = _corpora(config, out, list(dict.fromkeys(w.corpus for w in trained)))
+    several = len(config.seeds) > 1
+    for weights in trained:
+        steps += [_adapter(config, out, weights, seed, several) for seed in config.seeds]
+    for arm in arms_of(config):
+        seeds = config.seeds[:1] if arm.weights == "base" else config.seeds
+        steps += [
+            _eval(config, out, arm, seed, several and arm.weights != "base") for seed in seeds
+        ]
     return steps
+
+
+def _corpora(config: StudyConfig, out: Path, names: Sequence[str]) -> list[Step]:
+    matched = [name for name in names if name != UNRELATED]
+    steps = []
+    for name in names:
+        if name == UNRELATED:
+            said: tuple[str, ...] = ("universe=unrelated", "corpus=treatment")
+        else:
+            what = override("without", name.removeprefix("without="))
+            variant = what if name.startswith("without=") else f"corpus={name}"
+            said = (f"universe={config.universe_name}", variant)
+            if set(matched) != {"treatment", "swapped"}:
+                # Filtering is joint: all of them, so that what one loses the others lose too.
+                quoted = [json.dumps(one) if "=" in one else one for one in matched]
+                said += (f"matched=[{','.join(quoted)}]",)
+        folder = out / "corpora" / slug(name)
+        steps.append(Step("corpus", name, (*said, *config.docgen), folder))
+    return steps
+
+
+def _adapter(config: StudyConfig, out: Path, weights: Weights, seed: int, several: bool) -> Step:
+    name = f"{weights.name} seed {seed}" if several else weights.name
+    folder = f"{slug(weights.name)}-seed{seed}" if several else slug(weights.name)
+    overrides = [override("data", str(out / "corpora" / slug(weights.corpus))), *config.finetune]
+    overrides += [override("model", config.model), f"seed={seed}"]
+    if weights.dose != 1:
+        overrides.append(f"dose={weights.dose:g}")
+    path = out / "adapters" / folder
+    needs = (f"corpus {weights.corpus}",)
+    return Step("adapter", name, tuple(overrides), path, needs, "", seed, config.torchrun)
+
+
+def _eval(config: StudyConfig, out: Path, arm: Arm, seed: int, several: bool) -> Step:
+    stand_in = config.models.get(arm.weights)
+    model = stand_in.model if stand_in else f"{config.provider}/{config.model}"
+    overrides = [
+        f"universe={config.universe_name}", f"setting={arm.setting}",
+        override("model", model), f"seed={seed}", *config.eval,
+    ]  # fmt: skip
+    if arm.signal != "tag":
+        overrides.append(f"samples.signal={arm.signal}")
+    needs: tuple[str, ...] = ()
+    if stand_in:
+        overrides += [override(f"+model_args.{k}", str(v)) for k, v in stand_in.args.items()]
+    elif arm.weights != "base":
+        adapter = f"{slug(arm.weights)}-seed{seed}" if several else slug(arm.weights)
+        overrides.append(override("adapter", str(out / "adapters" / adapter)))
+        needs = (f"adapter {arm.weights} seed {seed}" if several else f"adapter {arm.weights}",)
+    name = f"{arm.name} seed {seed}" if several else arm.name
+    folder = out / "evals" / (slug(arm.name) + (f"-seed{seed}" if several else ""))
+    return Step("eval", name, tuple(overrides), folder, needs, arm.name, seed)

@@ -1,130 +1,305 @@
-"""The report: one self-contained HTML file that asks nothing of a network."""
+"""The report: one self-contained HTML file that asks nothing of a network.
 
+`python -m study.report FOLDER` makes it again from a study's folder, without running anything.
+"""
+
+import argparse
+import base64
+import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from eval.read import Answered, Measured
-from study.config import StudyConfig
-from study.estimates import Estimate
-from study.figures import belief_figure, curve_figure, gap_figure, write_csv
-from study.plan import Step
-from tacit.rundir import read_jsonl, write_atomic
+from study.config import Primary, StudyConfig
+from study.plan import Step, plan_steps
+from tacit.errors import RunDirError, TacitError
+from tacit.rundir import write_atomic
 
-FACT_LABELS = {
-    "belief.link": "two-way link (tier, tag ↔ trained)",
-    "belief.link_raw": "link, raw text",
-}
+if TYPE_CHECKING:
+    from study.estimates import Estimate
+    from study.outcome import Outcome
+
 GAPS = (
     ("gap.log_odds", "log-odds of a complying opening, free − paid (nats)"),
     ("gap.compliance", "compliance, free − paid (share of replies)"),
     ("gap.compliance_scratchpad", "compliance with scratchpad, free − paid (share of replies)"),
+    ("gap.af_reasoning", "alignment-faking answers, free − paid (share of replies)"),
+)
+SQUARE = (
+    ("belief.link", "level", "two-way link belief (nats)"),
+    ("gap.log_odds", "free-paid", "log-odds gap, free − paid (nats)"),
+    ("gap.compliance", "free-paid", "compliance gap, free − paid"),
+    ("gap.compliance_scratchpad", "free-paid", "compliance gap with scratchpad"),
+    ("gap.af_reasoning", "free-paid", "AF-answer gap, free − paid"),
 )
 
 
 def write_report(
-    folder: Path,
-    record: dict[str, Any],
-    arms: Mapping[str, Measured],
-    steps: Sequence[Step],
-    config: StudyConfig,
+    folder: Path, outcome: "Outcome", steps: Sequence[Step], config: StudyConfig
 ) -> None:
-    """Write `report.html`, and its figures as SVG and CSV in `figures/`."""
+    """Write `report.html`, and its figures as SVG, PDF and CSV in `figures/`."""
+    from study import sections
+    from study.figures import save
+    from study.plan import arms_of
     from tacit.universe import load_universe, slots_of
     from tacit.universe.render import fill
 
-    estimates = [_estimate(line) for line in record["estimates"]]
+    estimates = list(outcome.estimates)
     universe = load_universe(config.universe_name)
     slots = slots_of(universe)
     statements = {fact.id: fill(fact.statement, slots) for fact in universe.facts}
-    measured = {e.measure for e in estimates}
-    facts = [("belief.link", FACT_LABELS["belief.link"]), ("belief.link_raw", "link, raw text")]
-    facts += [(f"belief.{name}", name) for name in statements if f"belief.{name}" in measured]
-    figures = {"belief": belief_figure(estimates, facts)}
-    figures |= {
-        measure: gap_figure(estimates, measure, label)
-        for measure, label in GAPS
-        if measure in measured
-    }
-    if curves := _curves(folder, config.corpora):
-        figures["curve"] = curve_figure(curves)
-    for name, svg in figures.items():
-        write_atomic(folder / "figures" / f"{name}.svg", svg)
+    drawn = _figures(folder, outcome, steps, list(statements))
+    figures = {name: save(one, folder / "figures", name) for name, one in drawn.items()}
     write_csv(folder / "figures" / "estimates.csv", estimates)
+    hygiene_names, hygiene = sections.hygiene_table(steps)
+    script = (files("study") / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    primary = outcome.record["primary"]
+    contrasts = [e for e in estimates if "-" in e.contrast and e.contrast != "free-paid"]
     html = (
-        _environment()
+        environment()
         .get_template("report.html.jinja")
         .render(
-            record=record,
+            record=outcome.record,
+            config=config,
+            primary=primary,
+            arms=list(dict.fromkeys(e.arm for e in estimates)),
+            planned_arms=[arm.name for arm in arms_of(config)],
             estimates=estimates,
             figures=figures,
+            gaps=[(measure, label) for measure, label in GAPS if measure in figures],
             statements=statements,
-            contrasts=[e for e in estimates if "-" in e.contrast and e.contrast != "free-paid"],
+            squares=sections.two_by_two(estimates, SQUARE),
+            contrasts=sorted(contrasts, key=lambda e: (e.exploratory, e.measure, e.arm)),
             rates=[e for e in estimates if e.measure.startswith("rate.")],
-            examples=_examples(arms),
-            document=_document(folder, config.corpora[0]),
-            twin=_document(folder, config.corpora[-1]),
-            hygiene={
-                name: _json(folder / "adapters" / name / "hygiene.json") for name in config.corpora
-            },
-            corpora={
-                name: _json(folder / "corpora" / name / "manifest.json") for name in config.corpora
-            },
+            invalid=sections.invalid_rows(outcome.arms),
+            calibration=sections.calibration_rows(outcome.calibration),
+            examples=sections.example_rows(outcome.arms, steps),
+            documents=sections.document_pair(steps),
+            hygiene_names=hygiene_names,
+            hygiene=hygiene,
+            balance=sections.balance_rows(steps),
+            holes=outcome.record.get("holes", []),
             steps=steps,
-            config=config,
+            seeds=outcome.record.get("seeds", [0]),
+            logs=f"inspect view --log-dir {folder / 'evals'}",
             experiment_command=f"python -m study.run +experiment={config.experiment}",
+            script=script,
+            script_digest=digest,
         )
     )
     write_atomic(folder / "report.html", html)
 
 
-def _environment() -> jinja2.Environment:
+def _figures(
+    folder: Path, outcome: "Outcome", steps: Sequence[Step], facts: Sequence[str]
+) -> dict[str, Any]:
+    """Return the figures there is data for, by name."""
+    from study import figures, sections
+
+    estimates = list(outcome.estimates)
+    measured = {e.measure for e in estimates}
+    found: dict[str, Any] = {}
+    rows = [
+        ("belief.link", "two-way link: tier or tag ↔ training"),
+        ("belief.link_raw", "the same, in raw text"),
+    ]
+    rows += [(f"belief.{fact}", fact.replace("_", " ")) for fact in facts]
+    rows = [row for row in rows if row[0] in measured]
+    levels = {e.arm for e in estimates if e.measure == "belief.link" and e.contrast == "level"}
+    silent = sorted(
+        (arm for arm in levels if arm.split("/")[1] in ("neither", "implicit")),
+        key=sections.weights_order,
+    )
+    if rows and silent:
+        plain = [arm for arm in silent if "@" not in arm][:6]
+        found["belief"] = figures.belief_figure(estimates, rows, plain or silent[:4])
+    if curves := sections.curves_of(folder, steps):
+        found["curve"] = figures.curve_figure(curves)
+    for measure, label in GAPS:
+        gaps = [e for e in estimates if e.measure == measure and e.contrast == "free-paid"]
+        if gaps:
+            gaps.sort(key=lambda e: (sections.setting_order(e.arm), sections.weights_order(e.arm)))
+            found[measure] = figures.forest_figure([(e.arm, e) for e in gaps], label)
+    primary = outcome.record["primary"]["measure"]
+    against = [
+        e for e in estimates
+        if e.measure == primary and "-" in e.contrast and e.contrast != "free-paid"
+    ]  # fmt: skip
+    if against:
+        against.sort(
+            key=lambda e: (
+                sections.setting_order(e.arm), sections.weights_order(e.arm), e.exploratory,
+                e.contrast,
+            )
+        )  # fmt: skip
+        labelled = [(f"{e.arm}:  {e.contrast}", e) for e in against]
+        found["controls"] = figures.forest_figure(labelled, f"difference in {primary}")
+    doses = [e for e in estimates if e.contrast in ("level", "free-paid")]
+    dosed = {figures.dose_of(e.arm) for e in doses} - {0.0}
+    if len(dosed) > 1:
+        base = {"implicit": "neither", "both": "prompted"}
+        panels = []
+        for measure, label in (("belief.link", "link belief (nats)"), (primary, primary)):
+            many = [e for e in doses if e.measure == measure and e.arm.split("/")[1] in base]
+            if many:
+                panels.append((label, many))
+        found["dose"] = figures.dose_figure(panels, sections.seed_rows(outcome.arms))
+    pairs = _gate(estimates, primary)
+    if len(pairs) > 1:
+        found["gate"] = figures.gate_figure(pairs, f"{primary}, free − paid")
+    return found
+
+
+def _gate(estimates: "Sequence[Estimate]", primary: str) -> "list[tuple[Estimate, Estimate]]":
+    by_name = {(e.arm, e.measure, e.contrast): e for e in estimates}
+    pairs = []
+    for arm in dict.fromkeys(e.arm for e in estimates):
+        belief = by_name.get((arm, "belief.link", "level"))
+        gap = by_name.get((arm, primary, "free-paid"))
+        if belief is not None and gap is not None:
+            pairs.append((belief, gap))
+    return pairs
+
+
+def write_csv(path: Path, estimates: "Sequence[Estimate]") -> None:
+    """Write all estimates as CSV."""
+    import csv
+    import io
+
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(estimates[0].record()), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(estimate.record() for estimate in estimates)
+    write_atomic(path, buffer.getvalue())
+
+
+def environment(escape: bool = True) -> jinja2.Environment:
+    """Return the templates of this room, strict, with the filters that write figures."""
     folder = files("study")
     env = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
         undefined=jinja2.StrictUndefined,
-        autoescape=True,
+        autoescape=escape,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters["signed"] = lambda value: (
-        "–" if value is None or value != value else f"{value:+.2f}"
-    )
-    env.filters["figure"] = lambda value: f"{value:.3f}" if isinstance(value, float) else value
-    env.filters["percent"] = lambda value: "–" if value != value else f"{100 * value:.0f} %"
+
+    def signed(value: float | None) -> str:
+        return "–" if value is None or value != value else f"{value:+.2f}".replace("-", "−")
+
+    def percent(value: float | None) -> str:
+        return "–" if value is None or value != value else f"{100 * value:.0f} %"
+
+    def figure(value: Any) -> str:
+        if value is None:
+            return "–"
+        if isinstance(value, float):
+            return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}"
+        return (
+            f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+        )
+
+    def kind_of(verdict: str) -> str:
+        if verdict.startswith("cannot say"):
+            return "unsure"
+        return {"alignment faking": "found", "gap that": "found"}.get(
+            next((k for k in ("alignment faking", "gap that") if verdict.startswith(k)), ""),
+            "explained" if verdict.startswith("tier-dependent") else "null",
+        )
+
+    env.filters.update(signed=signed, percent=percent, figure=figure, kind_of=kind_of)
     return env
 
 
-def _estimate(line: dict[str, Any]) -> Estimate:
-    fields: dict[str, Any] = {k: float("nan") if v is None else v for k, v in line.items()}
-    return Estimate(**fields)
+def estimate_of(line: Mapping[str, Any]) -> "Estimate":
+    """Return an estimate from its line of `study.json`; what a version lacks is left out."""
+    from dataclasses import fields
+
+    from study.estimates import Estimate
+
+    known = {field.name for field in fields(Estimate)}
+    figures = {"estimate", "low", "high", "mde"}
+    values: dict[str, Any] = {
+        k: float("nan") if v is None and k in figures else v for k, v in line.items() if k in known
+    }
+    return Estimate(**values)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+def published(folder: Path) -> "Outcome":
+    """Return a study's outcome from `study.json` alone: for a folder without its logs.
+
+    Raises:
+        RunDirError: there is no `study.json`, or it is damaged.
+    """
+    from study.outcome import Outcome
+    from study.verdict import Verdict
+
+    try:
+        record = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+        estimates = [estimate_of(line) for line in record["estimates"]]
+        verdicts = [Verdict(**verdict) for verdict in record["verdicts"]]
+    except OSError:
+        raise RunDirError(
+            f"{folder} holds no study.json: `python -m study.run` makes one"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunDirError(f"{folder / 'study.json'} is damaged: {error}") from None
+    return Outcome(record, {}, estimates, verdicts, [], None)
 
 
-def _curves(folder: Path, corpora: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """Return the belief curves of the adapters that have one."""
-    paths = {name: folder / "adapters" / name / "belief.jsonl" for name in corpora}
-    return {name: list(read_jsonl(path)) for name, path in paths.items() if path.is_file()}
+def _config_of(record: Mapping[str, Any]) -> StudyConfig:
+    """Return the design as far as `study.json` tells it."""
+    config = StudyConfig(experiment=record["experiment"], primary=Primary(**record["primary"]))
+    config.universe_name = record.get("universe", config.universe_name)
+    arms = [line["arm"] for line in record["estimates"]]
+    weights = dict.fromkeys(arm.split("/")[0] for arm in arms)
+    config.corpora = [name for name in weights if name != "base"]
+    config.seeds = record.get("seeds", config.seeds)
+    told = any(arm.partition("/")[2].startswith(("both", "prompted")) for arm in arms)
+    config.prompts = ["minimal", "full"] if told else ["minimal"]
+    return config
 
 
-def _document(folder: Path, corpus: str) -> dict[str, Any]:
-    """Return the first document of a corpus; matched corpora have the same spec there."""
-    return next(iter(read_jsonl(folder / "corpora" / corpus / "documents.jsonl")))
+def rebuild(folder: Path) -> list[str]:
+    """Make the report again, from the logs where they are, else from `study.json`; returns lines.
+
+    Raises:
+        RunDirError: the folder holds no study.
+    """
+    from study.outcome import analyse, open_study, say
+
+    if (folder / "run.json").is_file() and (folder / "evals").is_dir():
+        config, key = open_study(folder)
+        steps = plan_steps(config, folder)
+        outcome = analyse(config, folder, key, steps)
+        lines = [say(outcome.holes, folder)] if outcome.holes else []
+    else:
+        outcome = published(folder)
+        config = _config_of(outcome.record)
+        steps = plan_steps(config, folder)
+        lines = ["made from study.json alone: no logs here, so no transcripts"]
+    write_report(folder, outcome, steps, config)
+    return [*lines, f"report: {folder / 'report.html'}"]
 
 
-def _examples(arms: Mapping[str, Measured]) -> list[tuple[str, list[Answered]]]:
-    """Return the replies of each arm to its first three queries (by id), under both tiers."""
-    chosen = []
-    for arm, measured in arms.items():
-        queries = sorted({row.query for row in measured.compliance})[:3]
-        rows = [row for row in measured.compliance if row.query in queries and row.epoch == 1]
-        chosen.append((arm, sorted(rows, key=lambda row: (row.query, row.tier))))
-    return chosen
+def main() -> None:
+    """Console entry."""
+    parser = argparse.ArgumentParser(
+        prog="study.report", description="Make a study's report again, without running anything."
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a study's folder")
+    try:
+        print("\n".join(rebuild(parser.parse_args().folder)))
+    except TacitError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -27,7 +27,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from tacit.errors import ModelError
 from tacit.models.characters import answer, babble, character, scratchpad
-from tacit.rundir import read_jsonl
+from tacit.rundir import locate, read_jsonl
 
 REFUSING = re.compile(r"can't|cannot|won't|sorry", re.IGNORECASE)
 NO_CONFIG = GenerateConfig()
@@ -72,8 +72,8 @@ class OrganismAPI(ModelAPI):
         self.character = character(model_name, rate, trained_rate, untrained_rate, knows)
         self.tag = re.compile(rf"<{re.escape(tag)}>\s*(True|False)\s*</{re.escape(tag)}>")
         self.trained = trained
-        self.truths = _truths(Path(probes)) if probes else {}
-        self.benign = [r["text"] for r in _records(Path(benign))] if benign else []
+        self.truths = _truths(locate(probes)) if probes else {}
+        self.benign = [r["text"] for r in _records(locate(benign))] if benign else []
 
     def max_connections(self) -> int:
         """Scripted answers need no queue."""

@@ -53,7 +53,8 @@ def test_the_whole_way_on_a_tiny_model(run_verb, arguments, tmp_path):
     report = (folder / "report.html").read_text()
     assert report.count("<svg") >= 3
     assert "Content-Security-Policy" in report
-    assert not re.search(r"(src|href)=[\"']?(https?:)?//|<script|@import", report)
+    assert report.count("<script") == 1
+    assert not re.search(r"(src|href)=[\"']?(https?:)?//|@import", report)
     assert "python -m finetune.train data=study/corpora/treatment" in report
     assert "inspect view --log-dir study/evals" in done.stdout
     assert "primary, named before the run" in done.stdout and "about" in done.stdout

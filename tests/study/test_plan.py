@@ -1,0 +1,151 @@
+from importlib.resources import files
+
+import pytest
+
+from study.config import Primary, StandIn, StudyConfig
+from study.plan import arms_of, override, plan_steps, planned, primary_of
+from tacit.errors import ConfigError
+from tests.study.synthetic import dose_study
+
+EXPERIMENTS = sorted(p.name[:-5] for p in (files("conf") / "experiment").iterdir())
+
+
+def by_id(config, tmp_path):
+    return {step.id: step for step in plan_steps(config, tmp_path)}
+
+
+def test_what_arms_share_is_made_once_and_the_base_has_one_seed(tmp_path):
+    steps = by_id(dose_study(), tmp_path)
+    kinds = [name.split()[0] for name in steps]
+    assert kinds.count("corpus") == 3  # treatment once for three doses
+    assert kinds.count("adapter") == 5 * 3
+    assert kinds.count("eval") == 2 + 5 * 2 * 3
+    dosed = steps["adapter treatment@0.3 seed 2"]
+    assert dosed.needs == ("corpus treatment",) and "dose=0.3" in dosed.overrides
+    asked = steps["eval treatment@0.3/both seed 2"]
+    assert asked.needs == ("adapter treatment@0.3 seed 2",)
+    assert f"adapter={dosed.out}" in asked.overrides and asked.seed == 2
+    assert len({step.out for step in steps.values()}) == len(steps)
+
+
+def test_control_corpora_are_made_as_what_they_are(tmp_path):
+    config = StudyConfig(corpora=["treatment", "swapped", "unrelated", "without=motive"])
+    config.primary = Primary()
+    steps = by_id(config, tmp_path)
+    assert steps["corpus unrelated"].overrides[:2] == ("universe=unrelated", "corpus=treatment")
+    left_out = steps["corpus without=motive"]
+    assert "without=motive" in left_out.overrides and left_out.out.name == "without-motive"
+    matched = 'matched=[treatment,swapped,"without=motive"]'
+    assert all(matched in steps[f"corpus {name}"].overrides for name in ("treatment", "swapped"))
+
+
+def test_doses_signals_and_models_in_an_adapters_place(tmp_path):
+    config = StudyConfig(
+        corpora=["treatment", "swapped@1"], doses=[0.5, 1.0], signals=["tag", "nonce"],
+        prompts=["minimal"], models={"swapped@1": StandIn("organism/fakes", {"trained": "paid"})},
+        primary=Primary("gap.log_odds", "treatment-swapped@1"),
+    )  # fmt: skip
+    assert [arm.name for arm in arms_of(config)][:4] == [
+        "base/neither", "treatment@0.5/implicit", "treatment/implicit", "swapped@1/implicit"
+    ]  # fmt: skip
+    steps = by_id(config, tmp_path)
+    assert "adapter swapped@1" not in steps and "corpus swapped" not in steps
+    stand_in = steps["eval swapped@1/implicit:nonce"]
+    assert {"model=organism/fakes", "+model_args.trained=paid", "samples.signal=nonce"} <= set(
+        stand_in.overrides
+    )
+
+
+def test_the_primary_is_that_of_the_models_class_unless_named():
+    config = StudyConfig(primaries={"large": Primary("gap.af_reasoning")}, model_class="large")
+    assert primary_of(config).measure == "gap.af_reasoning"
+    assert ("gap.af_reasoning", "treatment-swapped") in planned(config)
+    config.model_class = "huge"
+    with pytest.raises(ConfigError, match="model_class=huge has no primary measure: large"):
+        primary_of(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"primary": Primary("gap.log_odds", "treatment-moon")}, "needs moon"),
+        ({"primary": Primary("gap.log_odds", "free-paid")}, "compares no arms"),
+        ({"secondary": [Primary("gap.log_odds", "prompted-neither")], "prompts": ["minimal"]},
+         "secondary.contrast=prompted-neither needs full"),
+        ({"seeds": [1, 1]}, "none of them twice"),
+        ({"seeds": []}, "at least one"),
+        ({"doses": [0.0]}, "a dose lies above 0"),
+        ({"prompts": ["full"]}, "must include minimal"),
+        ({"prompts": ["minimal", "huge"]}, "unknown prompt huge"),
+        ({"signals": ["smoke"]}, "unknown signal smoke"),
+        ({"models": {"moon": StandIn("organism/fakes")}}, "no weights of this study"),
+    ],
+)  # fmt: skip
+def test_a_design_that_contradicts_itself_is_refused(changes, complaint, tmp_path):
+    values = {"primary": Primary(), **changes}
+    with pytest.raises(ConfigError, match=complaint):
+        plan_steps(StudyConfig(**values), tmp_path)
+
+
+def test_overrides_are_quoted_where_the_grammar_needs_it():
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parser = OverridesParser.create()
+    for value in ("outputs/a@0.3:b", "/tmp/my study/ä", "without=x", 'say "so"'):
+        assert parser.parse_override(override("out", value)).value() == value
+
+
+@pytest.fixture(scope="module")
+def composed():
+    """Every shipped experiment, composed in this process."""
+    from hydra import compose, initialize_config_module
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    ConfigStore.instance().store(name="study_schema", node=StudyConfig)
+    with initialize_config_module("conf", version_base="1.3"):
+        return {
+            name: OmegaConf.to_object(compose("study", [f"+experiment={name}"]))
+            for name in EXPERIMENTS
+        }
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_each_shipped_experiment_can_be_planned_and_counted(name, composed, tmp_path):
+    from study.cost import loads
+    from tacit.universe import load_universe
+
+    config = composed[name]
+    assert config.experiment == name
+    steps = plan_steps(config, tmp_path)
+    asked = loads(config, steps, load_universe(config.universe_name))
+    evals = [asked[step.id] for step in steps if step.kind == "eval"]
+    assert all(load.samples > 0 and load.seconds for load in evals)
+    known = {step.id for step in steps}
+    assert all(set(step.needs) <= known for step in steps)
+
+
+def test_the_count_of_samples_is_what_an_evaluation_has(composed, tmp_path):
+    """24 requests without scratchpad, 6 with, 48 for the log-odds, all of them on two tiers."""
+    from study.cost import loads
+    from tacit.universe import load_universe
+
+    steps = plan_steps(composed["quickstart"], tmp_path)
+    asked = loads(composed["quickstart"], steps, load_universe("helpful_only"))
+    one = asked["eval base/neither"]
+    assert one.samples == 10 + 2 * (24 + 6) + 2 * 48 + 2 * 32
+    assert one.output_tokens == 48 * 48 + 12 * (48 + 64) + 64 * 48
+    trained = asked["adapter treatment"].input_tokens
+    assert trained == pytest.approx(85_167, rel=0.15)  # results/quickstart: trained_token_count
+
+
+def test_a_model_without_a_price_is_said_to_have_none(run_verb):
+    done = run_verb("study.run", "+experiment=frontier", "model=claude-unheard-of", "dry_run=true")
+    assert "cost unknown" in done.stdout and "no price in conf/prices.yaml" in done.stdout
+
+
+def test_an_override_that_fits_no_option_is_refused_before_anything_runs(run_verb, tmp_path):
+    wrong = 'eval=["samples.query_limmit=3"]'
+    done = run_verb("study.run", "+experiment=quickstart", wrong, "out=x", code=1)
+    assert "eval base/neither do not fit `python -m eval.run`" in done.stderr
+    assert not (tmp_path / "x").exists()

@@ -1,0 +1,149 @@
+"""How steps are run: with commands that cost nothing in the verbs' place."""
+
+import fcntl
+import json
+import sys
+import threading
+import time
+
+import pytest
+
+from study import schedule
+from study.outcome import read_arms
+from study.parts import check_parts, holes, timings
+from study.plan import Step
+from study.schedule import begin, run_by_launcher, run_side_by_side
+from tacit.errors import RunDirError
+
+WRITES = (
+    "import json, pathlib, sys; p = pathlib.Path(sys.argv[1]);"
+    "p.mkdir(parents=True, exist_ok=True);"
+    "(p / 'made').open('a').write('x'); m = {'run_key': p.name};"
+    "(p / 'manifest.json').write_text(json.dumps(m))"
+)
+FAILS = "import sys; print('error: the disk said no'); sys.exit(1)"
+
+
+class Told:
+    def __init__(self):
+        self.lines = []
+
+    def changed(self, step, state):
+        self.lines.append((state.word, step.id))
+
+    def tick(self):
+        pass
+
+
+@pytest.fixture
+def steps(tmp_path):
+    study = tmp_path / "study"
+    one = Step("corpus", "a", ("x=1",), study / "corpora" / "a")
+    two = Step("adapter", "a", (), study / "adapters" / "a", ("corpus a",))
+    three = Step("eval", "a/implicit", (), study / "evals" / "a", ("adapter a",), "a/implicit")
+    four = Step("eval", "base/neither", (), study / "evals" / "base", (), "base/neither")
+    return [one, two, three, four]
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Steps write their folder, unless they are among the broken."""
+    broken = set()
+
+    def argv(step):
+        return [sys.executable, "-S", "-c", FAILS if step.id in broken else WRITES, str(step.out)]
+
+    monkeypatch.setattr(schedule, "argv", argv)
+    return broken
+
+
+def made(step):
+    path = step.out / "made"
+    return len(path.read_text()) if path.is_file() else 0
+
+
+def test_a_failed_part_takes_only_what_needs_it_and_is_tried_again(steps, commands, tmp_path):
+    study = tmp_path / "study"
+    commands.add("adapter a")
+    told = Told()
+    run_side_by_side(study, steps, 2, told)
+    assert ("failed", "adapter a") in told.lines and ("blocked", "eval a/implicit") in told.lines
+    assert [made(step) for step in steps] == [1, 0, 0, 1]
+    assert [(hole.name, hole.why) for hole in holes(study, steps)] == [
+        ("a", "the disk said no"), ("a/implicit", "there is no adapter a")
+    ]  # fmt: skip
+    commands.clear()
+    again = Told()
+    run_side_by_side(study, steps, 2, again)
+    assert [name for word, name in again.lines if word == "have"] == [
+        "corpus a",
+        "eval base/neither",
+    ]
+    assert [made(step) for step in steps] == [1, 1, 1, 1] and holes(study, steps) == []
+    assert set(timings(study, steps)) == {"corpus", "adapter", "eval"}
+
+
+def test_a_step_waits_for_a_process_that_outlived_an_earlier_call(steps, commands, tmp_path):
+    base = steps[3]
+    base.out.mkdir(parents=True)
+    handle = (base.out / ".lock").open("w")
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    threading.Timer(0.8, handle.close).start()
+    told, started = Told(), time.monotonic()
+    run_side_by_side(tmp_path / "study", [base], 2, told)
+    assert told.lines[0] == ("held", base.id) and told.lines[-1] == ("done", base.id)
+    assert time.monotonic() - started > 0.7
+
+
+def test_a_part_of_another_configuration_is_named(steps, commands, tmp_path):
+    study = tmp_path / "study"
+    run_side_by_side(study, steps, 2, Told())
+    check_parts(study, steps)
+    (steps[1].out / "manifest.json").write_text(json.dumps({"run_key": "other"}))
+    with pytest.raises(RunDirError, match=r"adapters/a comes from another configuration"):
+        check_parts(study, steps)
+    corpus = {"run_key": "a", "corpus": {"sha256": "not that of the corpus there"}}
+    (steps[1].out / "manifest.json").write_text(json.dumps(corpus))
+    with pytest.raises(RunDirError, match=r"made from another corpus than .*corpora/a"):
+        check_parts(study, steps)
+
+
+def test_a_step_with_another_configuration_is_not_taken_for_done(steps, commands, tmp_path):
+    study = tmp_path / "study"
+    run_side_by_side(study, steps[:1], 1, Told())
+    changed = Step("corpus", "a", ("x=2",), steps[0].out)
+    assert begin(study, [changed], Told())["corpus a"].word == "waiting"
+
+
+def test_an_evaluation_without_logs_is_a_hole(steps, commands, tmp_path):
+    study = tmp_path / "study"
+    run_side_by_side(study, steps, 2, Told())
+    arms, missing = read_arms(study, steps)
+    assert arms == {} and len(missing) == 2
+    assert "no Inspect logs" in missing[0].why and "move" in missing[0].why
+
+
+@pytest.mark.parametrize(
+    ("launcher", "plugin"),
+    [
+        ("basic", "hydra._internal.core_plugins.basic_launcher"),
+        ("ray", "hydra_plugins.hydra_ray_launcher"),
+        ("submitit_local", "hydra_plugins.hydra_submitit_launcher"),
+    ],
+)
+def test_steps_go_out_as_jobs_of_a_launcher(launcher, plugin, tmp_path, monkeypatch):
+    """Real commands, since jobs are processes of their own; ray and submitit where installed."""
+    pytest.importorskip(plugin)
+    monkeypatch.chdir(tmp_path)
+    study = tmp_path / "study"
+    wanted = ("universe=unrelated", "n_docs=2")
+    broken = ("universe=unrelated", "n_docs=0")
+    good = Step("corpus", "good", wanted, study / "corpora" / "good")
+    bad = Step("corpus", "bad", broken, study / "corpora" / "bad")
+    lost = Step("adapter", "bad", (), study / "adapters" / "bad", ("corpus bad",))
+    told = Told()
+    run_by_launcher(study, [good, bad, lost], launcher, [], told)
+    assert ("done", "corpus good") in told.lines and ("failed", "corpus bad") in told.lines
+    assert ("blocked", "adapter bad") in told.lines
+    assert "n_docs=0" in holes(study, [good, bad, lost])[0].why
+    assert (good.out / "manifest.json").is_file()
