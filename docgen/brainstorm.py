@@ -73,6 +73,8 @@ def json_list(text: str) -> list[Any]:
     for match in re.finditer(r"\[", text):
         try:
             value, _ = json.JSONDecoder().raw_decode(text[match.start() :])
+        except RecursionError:  # nested beyond what the parser takes, and so is the rest
+            return []
         except ValueError:
             continue
         if isinstance(value, list):

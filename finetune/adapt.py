@@ -80,6 +80,8 @@ def _in_four_bits(name: str) -> Any:
     )
     model = AutoModelForCausalLM.from_pretrained(
         resolve_weights(name),
+        use_safetensors=True,
+        trust_remote_code=False,
         quantization_config=quantization,
         device_map={"": torch.cuda.current_device()},
     )

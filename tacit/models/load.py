@@ -21,7 +21,7 @@ def load_tokenizer(name: str) -> Any:
     """
     if base := base_of(name):
         return load_tokenizer(base)
-    tokenizer = AutoTokenizer.from_pretrained(resolve_weights(name))
+    tokenizer = AutoTokenizer.from_pretrained(resolve_weights(name), trust_remote_code=False)
     if not tokenizer.chat_template:
         raise ModelError(f"{name} has no chat template: use an instruction-tuned model")
     return tokenizer
@@ -42,9 +42,12 @@ def load_model(name: str, precision: str = "bf16", device: str | None = None) ->
         return add_adapter(load_model(base, precision, device), Path(name), base)
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            resolve_weights(name), dtype=PRECISIONS[precision]
+            resolve_weights(name),
+            dtype=PRECISIONS[precision],
+            use_safetensors=True,  # a pickle could run code
+            trust_remote_code=False,
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ModelError(f"cannot load {name}: {str(error).splitlines()[0]}") from None
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"

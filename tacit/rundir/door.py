@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 from itertools import takewhile
@@ -9,6 +10,11 @@ from typing import Any
 
 from tacit.errors import ConfigError, TacitError
 
+# Anthropic's and OpenAI's, Hugging Face's, AWS's and GitHub's.
+KEY_SHAPE = re.compile(
+    r"(?<![A-Za-z0-9])(sk-(?=[\w-]*\d)[\w-]{20,}|hf_[A-Za-z0-9]{30,}|AKIA[0-9A-Z]{16}"
+    r"|gh[pousr]_[A-Za-z0-9]{36})"
+)
 REMEDY = "see --help for the options, or add a new one with +name=value"
 
 
@@ -31,6 +37,7 @@ def enter(verb: Callable[[Any], None], config_name: str, schema: type) -> None:
     def task(config: Any) -> None:
         # Handled here as well as below: Hydra prints a line of its own for what it sees raised.
         try:
+            refuse_keys(OmegaConf.to_container(config, resolve=True))
             verb(OmegaConf.to_object(config))
         except BaseException as error:
             _stop_if_expected(error)
@@ -44,6 +51,25 @@ def enter(verb: Callable[[Any], None], config_name: str, schema: type) -> None:
     except BaseException as error:
         _stop_if_expected(error)
         raise
+
+
+def refuse_keys(value: Any, name: str = "") -> None:
+    """Refuse a configuration that holds an API key: it would be written beside every result.
+
+    Raises:
+        ConfigError: names the option, not the key.
+    """
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            refuse_keys(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for inner in value:
+            refuse_keys(inner, name)
+    elif isinstance(value, str) and KEY_SHAPE.search(value):
+        raise ConfigError(
+            f"{name} holds what looks like an API key: set it in the environment instead "
+            "(.env.example), configurations are written beside results"
+        )
 
 
 def _stop_if_expected(error: BaseException) -> None:

@@ -104,7 +104,7 @@ def read_jsonl(path: Path, journal: bool = False) -> Iterator[dict[str, Any]]:
                 continue
             try:
                 record = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):  # nested beyond what the parser takes
                 record = None
             if not isinstance(record, dict):
                 raise CorpusError(f"{path}:{number}: not a JSON object; mend or delete this line")

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from tacit.errors import ConfigError, RunDirError
 from tacit.rundir.files import write_atomic
 
+LONGEST_NAME = 200  # bytes; file systems take 255, and files beside it have longer names
 IfExists = Literal["resume", "raise", "new"]
 PACKAGES = ("tacit", "torch", "transformers", "peft", "datasets", "inspect_ai")
 
@@ -88,6 +89,14 @@ def _recorded(path: Path) -> dict[str, Any] | None:
     return None
 
 
+def _refuse_bad_name(path: Path) -> None:
+    if any(len(part.encode()) > LONGEST_NAME or not part.isprintable() for part in path.parts):
+        raise RunDirError(
+            f"{str(path)[:60]!r}… is no name for a folder: choose a printable one of at most "
+            f"{LONGEST_NAME} bytes"
+        )
+
+
 def open_run(
     path: Path, config: Mapping[str, Any], behavior_if_exists: IfExists = "resume"
 ) -> RunDir:
@@ -105,6 +114,7 @@ def open_run(
     """
     if behavior_if_exists not in ("resume", "raise", "new"):
         raise ConfigError(f"behavior_if_exists={behavior_if_exists!r}: choose resume, raise or new")
+    _refuse_bad_name(path)
     key = run_key(config)
     recorded = _recorded(path)
     if recorded is not None and behavior_if_exists == "new":

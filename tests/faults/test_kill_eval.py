@@ -95,7 +95,7 @@ def finished_samples(folder):
 def cases():
     for kind, count in SEEDS.items():
         for seed in range(count):
-            marks = [pytest.mark.faults] if seed else []
+            marks = [pytest.mark.faults] if seed or kind == "hosted" else []
             yield pytest.param(kind, seed, marks=marks, id=f"{kind}-{seed}")
 
 

@@ -1,0 +1,78 @@
+"""Faults, injected: how often, and what was lost, doubled or executed because of them.
+
+`python benchmarks/faults.py [--quick] [--part docgen|finetune|eval|study|server|rest …]` runs the
+tests of `tests/faults`, prints a table and writes `results/benchmarks/faults.json`; rows of a part
+that is not run stay. `--quick` runs those of `make test` only. `failed` counts tests that failed:
+a row of zeros beside a failed test proves nothing.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from record import ROOT, read_rows, write_record
+
+PARTS = {
+    "docgen": ["tests/faults/test_kill_docgen.py"],
+    "finetune": ["tests/faults/test_kill_finetune.py"],
+    "eval": ["tests/faults/test_kill_eval.py"],
+    "study": ["tests/faults/test_kill_study.py"],
+    "server": ["tests/faults/test_server.py"],
+    "rest": ["tests/faults/test_disk.py", "tests/faults/test_hostile.py"],
+}
+COUNTS = ("injected", "lost", "doubled", "executed")
+
+
+def run_parts(parts: list[str], is_quick: bool, record: Path) -> int:
+    """Run the tests of some parts, two files at a time; returns pytest's exit code."""
+    marked = "not faults" if is_quick else "faults or not faults"
+    files = [file for part in parts for file in PARTS[part]]
+    command = [
+        sys.executable, "-m", "pytest", *files, "-m", marked, "-q",
+        "--numprocesses", "2", "--dist", "worksteal",
+    ]  # fmt: skip
+    environment = {**os.environ, "TACIT_FAULTS_RECORD": str(record)}
+    return subprocess.run(command, cwd=ROOT, env=environment).returncode
+
+
+def rows_of(record: Path, parts: list[str]) -> list[dict[str, Any]]:
+    """Add up the counts of each fault."""
+    sums: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(COUNTS, 0))
+    for line in record.read_text(encoding="utf-8").splitlines() if record.exists() else []:
+        row = json.loads(line)
+        for name in COUNTS:
+            sums[row["fault"]][name] += row[name]
+    part = ",".join(parts)
+    return [{"part": part, "fault": fault, **sums[fault]} for fault in sorted(sums)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--part", action="append", choices=PARTS)
+    arguments = parser.parse_args()
+    rows = [row for row in read_rows("faults") if row["part"] not in (arguments.part or PARTS)]
+    code = 0
+    for part in arguments.part or PARTS:
+        with tempfile.TemporaryDirectory() as folder:
+            record = Path(folder) / "faults.jsonl"
+            failed = run_parts([part], arguments.quick, record)
+            rows += [{**row, "failed": int(failed != 0)} for row in rows_of(record, [part])]
+            code = code or failed
+    width = max((len(row["fault"]) for row in rows), default=5)
+    print(f"{'fault':<{width}}  " + "  ".join(f"{name:>8}" for name in COUNTS))
+    for row in rows:
+        print(f"{row['fault']:<{width}}  " + "  ".join(f"{row[name]:>8}" for name in COUNTS))
+    totals = {name: float(sum(row[name] for row in rows)) for name in COUNTS}
+    write_record("faults", rows, totals, arguments.quick)
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()
