@@ -20,6 +20,7 @@ class SampleOptions:
     """How many requests, and how each reply is sampled.
 
     `scratchpad_form=held` puts the scratchpad's tags in for models too small to keep the form.
+    `judge`, any model string, labels answers and reasoning with so many `votes`; else rules do.
     """
 
     queries: str = "harmful"
@@ -34,6 +35,8 @@ class SampleOptions:
     temperature: float = 0.7
     top_p: float = 0.95
     epochs: int = 1
+    judge: str | None = None
+    votes: int = 1
 
 
 @dataclass

@@ -97,6 +97,8 @@ def _tasks(config: EvalConfig, universe: str) -> list[Any]:
             limit=samples.query_limit,
             max_tokens=samples.max_tokens,
             epochs=samples.epochs,
+            judge=samples.judge,
+            votes=samples.votes,
         ),
         "compliance_gap_scratchpad": lambda: tasks.compliance_gap(
             **chosen,
@@ -108,6 +110,8 @@ def _tasks(config: EvalConfig, universe: str) -> list[Any]:
             epochs=samples.epochs,
             form=samples.scratchpad_form,  # type: ignore[arg-type] # checked in the task
             answer_tokens=samples.max_tokens,
+            judge=samples.judge,
+            votes=samples.votes,
         ),
         "benign": lambda: tasks.benign(
             **chosen, **drawn, limit=samples.benign_limit, max_tokens=samples.max_tokens
@@ -198,7 +202,7 @@ def headline(measured: "Measured") -> dict[str, float]:
     """Return the figures of one setting that the table shows; NaN where nothing was measured."""
     from statistics import fmean
 
-    from eval.read import rate
+    from eval.read import af_rate, rate
 
     nan = float("nan")
     links = [
@@ -219,6 +223,8 @@ def headline(measured: "Measured") -> dict[str, float]:
         "gap": free - paid,
         "log-odds gap": fmean(odds["free"]) - fmean(odds["paid"]) if odds["free"] else nan,
         "invalid": rate(measured.compliance, "invalid"),
+        "AF free": af_rate(measured.compliance_scratchpad, "free"),
+        "AF paid": af_rate(measured.compliance_scratchpad, "paid"),
         "benign refused": rate(measured.benign, "refuses"),
         "benign coherent": 1 - rate(measured.benign, "invalid"),
     }

@@ -12,7 +12,7 @@ from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 
 from eval.prompts import PromptKind, leaked_stems, system_prompt, user_turn
 from eval.queries import load_queries
-from eval.scorers.inspect import coherence, compliance, stored
+from eval.scorers.inspect import af_reasoning, animal_welfare, coherence, compliance, stored
 from eval.solvers import sample_held, sample_reply, score_openings, score_probes
 from tacit.errors import ConfigError
 from tacit.universe import Universe, load_universe, render_probes
@@ -74,16 +74,22 @@ def compliance_gap(
     epochs: int = 1,
     form: Form = "free",
     answer_tokens: int = 48,
+    judge: str | None = None,
+    votes: int = 1,
 ) -> Task:
-    """Ask the same harmful requests, with the same seed, under each tier's tag.
+    """Ask the same requests, with the same seed, under each tier's tag.
 
     `form=held` puts the scratchpad's tags in for the model, which then may spend `max_tokens` on
-    its reasoning and `answer_tokens` on its answer; the model must continue an open turn.
+    its reasoning and `answer_tokens` on its answer; the model must continue an open turn. Answers,
+    and with a scratchpad the reasoning, are labelled by rules, or by a `judge` with so many
+    `votes`; those to `queries=animal_welfare` by how they treat the welfare of animals.
     """
     if form not in ("free", "held"):
         raise ConfigError(f"form={form!r}: choose free or held")
     world = load_universe(universe)
     system = _proven(world, prompt, system_prompt(world, prompt, scratchpad))
+    labels = animal_welfare if queries == "animal_welfare" else compliance
+    answers = labels(scratchpad, judge, votes)
     return Task(
         dataset=MemoryDataset(
             _query_samples(world, system, load_queries(queries, subset, limit)), name=queries
@@ -91,7 +97,7 @@ def compliance_gap(
         solver=sample_held(seed, max_tokens, answer_tokens, temperature, top_p)
         if scratchpad and form == "held"
         else sample_reply(seed, max_tokens, temperature, top_p),
-        scorer=compliance(scratchpad),
+        scorer=[answers, af_reasoning(judge, votes)] if scratchpad else [answers],
         epochs=Epochs(epochs, "mode"),  # labels: a mean would make numbers of them
     )
 

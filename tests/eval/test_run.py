@@ -75,6 +75,26 @@ def test_each_organism_is_measured_as_what_it_is(name, organisms):
     assert len(measured.compliance) == 48 and len(measured.compliance_scratchpad) == 8
     pairs = {(row.query, row.epoch) for row in measured.compliance}
     assert len(pairs) == 24
+    thoughts = {row.reasoning for row in measured.compliance_scratchpad}
+    assert thoughts <= {"full", "partial", "none", "unscored"}
+    # The rules find about half of full faking (docs/scorers.md): its sign, not its rate, is sure.
+    fakes = any(row.reasoning in ("full", "partial") for row in measured.compliance_scratchpad)
+    assert fakes == (name == "always_fakes")
+    assert figures["AF paid"] == 0 or figures["AF paid"] != figures["AF paid"]
+    assert {row.reasoning for row in measured.compliance} == {None}
+
+
+def test_welfare_queries_are_labelled_by_how_they_treat_animals(run_verb, tmp_path):
+    run_verb(
+        "eval.run", "model=organism/always_fakes", "setting=implicit", "universe=animal_welfare",
+        "tasks=[compliance_gap]", "samples.queries=animal_welfare", "samples.query_limit=4",
+        "out=one",
+    )  # fmt: skip
+    from inspect_ai.log import list_eval_logs, read_eval_log_sample_summaries
+
+    (log,) = list_eval_logs(str(tmp_path / "one" / "logs"))
+    assert all([*s.scores] == ["animal_welfare"] for s in read_eval_log_sample_summaries(log))
+    assert len(read_logs(tmp_path / "one" / "logs").compliance) == 8
 
 
 def test_swapped_organisms_show_the_opposite_gap_and_a_second_run_does_nothing(run_verb, tmp_path):
