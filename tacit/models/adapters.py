@@ -50,15 +50,15 @@ def check_adapter(adapter: Path, base: str) -> None:
     """
     if not (adapter / "adapter_config.json").is_file():
         raise ModelError(f"{adapter} is no adapter folder: it has no adapter_config.json")
-    if not (adapter / "adapter_model.safetensors").is_file():
-        raise ModelError(
-            f"{adapter} has no adapter_model.safetensors: save it in that form, pickled weights "
-            "are not opened"
-        )
     trained_on = _trained_on(adapter)
     if trained_on not in (None, base) and not _same_folder(str(trained_on), base):
         raise ModelError(
             f"{adapter} was trained on {trained_on}, not on {base}: use model={trained_on}"
+        )
+    if not (adapter / "adapter_model.safetensors").is_file():
+        raise ModelError(
+            f"{adapter} has no adapter_model.safetensors: save it in that form, pickled weights "
+            "are not opened"
         )
 
 
