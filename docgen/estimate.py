@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from docgen.brainstorm import IDEAS_A_CALL, context, facts_of, template, told
 from docgen.config import DocgenConfig
-from docgen.prices import cost_of, price_of
+from docgen.prices import Price, cost_of, price_of
 from tacit.universe import Universe
 
 CHARACTERS_PER_TOKEN = 4.0  # English prose, most tokenizers
@@ -52,10 +52,10 @@ def stages_of(config: DocgenConfig, universe: Universe, corpora: Sequence[str]) 
     ]  # fmt: skip
 
 
-def lines_of(config: DocgenConfig, universe: Universe, corpora: Sequence[str]) -> list[str]:
-    """Return what `dry_run=true` prints."""
-    stages = stages_of(config, universe, corpora)
-    calls = sum(stage.calls for stage in stages)
+def asked_of(
+    config: DocgenConfig, stages: Sequence[Stage]
+) -> tuple[int, dict[str, int], Price | None]:
+    """Return the calls of all stages, their tokens by kind, and the price of the writer."""
     tokens = {
         "input": sum(stage.calls * stage.input_tokens for stage in stages),
         "output": sum(stage.calls * stage.output_tokens for stage in stages),
@@ -63,6 +63,14 @@ def lines_of(config: DocgenConfig, universe: Universe, corpora: Sequence[str]) -
     is_batch = config.writer.kind == "anthropic_batch"
     name = str(config.writer.model)
     price = price_of(f"anthropic/{name.removeprefix('anthropic/')}" if is_batch else name, is_batch)
+    return sum(stage.calls for stage in stages), tokens, price
+
+
+def lines_of(config: DocgenConfig, universe: Universe, corpora: Sequence[str]) -> list[str]:
+    """Return what `dry_run=true` prints."""
+    stages = stages_of(config, universe, corpora)
+    calls, tokens, price = asked_of(config, stages)
+    name = str(config.writer.model)
     lines = [f"{config.n_docs} documents in {len(corpora)} matched corpora by {name}"]
     lines += [
         f"  {s.name:<12} {s.calls:>8} calls × {s.input_tokens:>6} in, {s.output_tokens:>5} out"
@@ -75,7 +83,7 @@ def lines_of(config: DocgenConfig, universe: Universe, corpora: Sequence[str]) -
         lines.append(f"  cost: unknown, {name} has no price in conf/prices.yaml")
     else:
         lines.append(f"  cost: about ${cost_of(tokens, price):.2f}, without prompt caching")
-    if is_batch:
+    if config.writer.kind == "anthropic_batch":
         lines.append("  time: batches come back within 24 hours, mostly within one")
     else:
         hours = calls * SECONDS_PER_CALL / config.writer.concurrency / 3600

@@ -93,21 +93,14 @@ def tokens_per_document(config: StudyConfig, writer: "DocgenConfig") -> float:
 def _corpus(
     config: StudyConfig, step: Step, composed: "dict[str, DocgenConfig]", universe: "Universe"
 ) -> Load:
-    from docgen.estimate import SECONDS_PER_CALL, stages_of
-    from docgen.prices import cost_of, price_of
+    from docgen.estimate import SECONDS_PER_CALL, asked_of, stages_of
+    from docgen.prices import cost_of
 
     options = composed["corpus"]
     if options.writer.kind == "library":
         return Load(samples=options.n_docs, seconds=options.n_docs / LIBRARY_DOCUMENTS_PER_S)
-    stages = stages_of(options, universe, [step.name])
-    calls = sum(stage.calls for stage in stages)
-    tokens = {
-        "input": sum(stage.calls * stage.input_tokens for stage in stages),
-        "output": sum(stage.calls * stage.output_tokens for stage in stages),
-    }
+    calls, tokens, price = asked_of(options, stages_of(options, universe, [step.name]))
     is_batch = options.writer.kind == "anthropic_batch"
-    name = str(options.writer.model)
-    price = price_of(f"anthropic/{name.removeprefix('anthropic/')}" if is_batch else name, is_batch)
     return Load(
         options.n_docs,
         calls,
