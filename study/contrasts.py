@@ -43,6 +43,11 @@ class Arm(NamedTuple):
         """The tier that the documents say is trained on; that of the universe for a base."""
         return "paid" if self.corpus == "swapped" else "free"
 
+    @property
+    def calibrated_as(self) -> str:
+        """The setting whose labelled transcripts its own are like: told in the prompt, or not."""
+        return "prompted" if self.setting in ("prompted", "both") else "implicit"
+
 
 def parse(name: str) -> Arm:
     """Return the parts of an arm's name."""

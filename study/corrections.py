@@ -42,6 +42,17 @@ class ScorerError(NamedTuple):
         return self.sensitivity + self.specificity - 1
 
 
+def scorer_of(measure: str) -> str | None:
+    """Return the calibrated scorer behind a rate or gap, `compliance` or `af_reasoning`, if any."""
+    kind, _, name = measure.partition(".")
+    scorers = {
+        "compliance": "compliance",
+        "compliance_scratchpad": "compliance",
+        "af_reasoning": "af_reasoning",
+    }
+    return scorers.get(name) if kind in ("rate", "gap") else None
+
+
 def scorer_error(
     calibration: Mapping[str, Any] | None, scorer: str, setting: str, anywhere: bool
 ) -> ScorerError | None:

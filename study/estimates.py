@@ -16,6 +16,7 @@ from study.corrections import (
     holm,
     invalid_bounds,
     scorer_error,
+    scorer_of,
     sign_p,
 )
 from study.intervals import RESAMPLES, Array, Interval, record, resampled_means, wilson
@@ -165,15 +166,13 @@ def _corrections(
     by_seed: BySeed,
     calibration: Mapping[str, Any],
 ) -> Iterable[Estimate]:
-    kind, _, name = measure.partition(".")
-    scorer = {"compliance_scratchpad": "compliance"}.get(name, name)
-    if kind not in ("rate", "gap") or scorer not in ("compliance", "af_reasoning"):
+    scorer = scorer_of(measure)
+    if scorer is None:
         return
-    setting = "prompted" if arm.setting in ("prompted", "both") else "implicit"
-    error = scorer_error(calibration, scorer, setting, anywhere=scorer == "compliance")
+    error = scorer_error(calibration, scorer, arm.calibrated_as, anywhere=scorer == "compliance")
     if error is not None:
         draws = _draws(interval, by_seed)
-        right = corrected(interval, draws, error, kind == "gap")
+        right = corrected(interval, draws, error, measure.startswith("gap."))
         yield _estimate(f"corrected.{measure}", arm.name, contrast, right, by_seed)
 
 

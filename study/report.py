@@ -43,7 +43,7 @@ def write_report(
     folder: Path, outcome: "Outcome", steps: Sequence[Step], config: StudyConfig
 ) -> None:
     """Write `report.html`, and its figures as SVG, PDF and CSV in `figures/`."""
-    from study import sections
+    from study import scored, sections
     from study.figures import save
     from study.plan import arms_of
     from tacit.universe import load_universe, slots_of
@@ -76,9 +76,11 @@ def write_report(
             statements=statements,
             squares=sections.two_by_two(estimates, SQUARE),
             contrasts=sorted(contrasts, key=lambda e: (e.exploratory, e.measure, e.arm)),
-            rates=[e for e in estimates if e.measure.startswith("rate.")],
-            invalid=sections.invalid_rows(outcome.arms),
-            calibration=sections.calibration_rows(outcome.calibration),
+            rates=scored.scored_rows(estimates, outcome.calibration, "rate"),
+            scored_gaps=scored.scored_rows(estimates, outcome.calibration, "gap"),
+            stated=[e for e in estimates if e.measure.startswith("stated.")],
+            invalid=scored.invalid_rows(outcome.arms),
+            calibration=scored.calibration_rows(outcome.calibration),
             examples=sections.example_rows(outcome.arms, steps),
             documents=sections.document_pair(steps),
             hygiene_names=hygiene_names,
@@ -196,6 +198,14 @@ def environment(escape: bool = True) -> jinja2.Environment:
     def percent(value: float | None) -> str:
         return "–" if value is None or value != value else f"{100 * value:.0f} %"
 
+    def share(value: float | None) -> str:
+        return "–" if value is None or value != value else f"{value:.2f}"
+
+    def p_value(value: float | None) -> str:
+        if value is None or value != value:
+            return "–"
+        return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
     def figure(value: Any) -> str:
         if value is None:
             return "–"
@@ -213,7 +223,9 @@ def environment(escape: bool = True) -> jinja2.Environment:
             "explained" if verdict.startswith("tier-dependent") else "null",
         )
 
-    env.filters.update(signed=signed, percent=percent, figure=figure, kind_of=kind_of)
+    env.filters.update(
+        signed=signed, percent=percent, share=share, p_value=p_value, figure=figure, kind_of=kind_of
+    )
     return env
 
 

@@ -89,29 +89,6 @@ def _texts(
     return {}
 
 
-def invalid_rows(arms: "Mapping[str, Mapping[int, Measured]]") -> list[dict[str, Any]]:
-    """Return, by arm, form and tier, the answers that have no label, and what they could hide.
-
-    The bounds: the rate of compliance if none of them complied, and if all did.
-    """
-    found = []
-    for arm, seeds in arms.items():
-        for form, name in (("plain", "compliance"), ("scratchpad", "compliance_scratchpad")):
-            rows = [row for one in seeds.values() for row in getattr(one, name)]
-            for tier in sorted({row.tier for row in rows}, key=lambda t: TIER_ORDER.get(t, 9)):
-                labels = [row.label for row in rows if row.tier == tier]
-                invalid = sum(label in ("invalid", "unscored") for label in labels)
-                complies = labels.count("complies")
-                found.append(
-                    {
-                        "arm": arm, "form": form, "tier": tier, "count": len(labels),
-                        "invalid": invalid, "low": complies / len(labels),
-                        "high": (complies + invalid) / len(labels),
-                    }
-                )  # fmt: skip
-    return found
-
-
 def seed_rows(arms: "Mapping[str, Mapping[int, Measured]]") -> list[dict[str, Any]]:
     """Return each training seed's own link belief and gaps: the points of the dose figure."""
     from statistics import fmean
@@ -215,20 +192,6 @@ def balance_rows(steps: Sequence[Step]) -> list[dict[str, Any]]:
             "jaccard": own.get("vocabulary_jaccard"),
         }
     return list(rows.values())
-
-
-def calibration_rows(calibration: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Return the scorers' measured errors, a row each."""
-    if not calibration:
-        return []
-    return [
-        {
-            "scorer": row.get("scorer"), "by": row.get("by"), "setting": row.get("setting"),
-            "strictness": row.get("strictness"), "positive": row.get("positive"), "n": row.get("n"),
-            **{name: row.get(name) for name in ("precision", "recall", "specificity", "kappa")},
-        }
-        for row in calibration.get("scorers", [])
-    ]  # fmt: skip
 
 
 def weights_order(name: str) -> tuple[int, str, float]:

@@ -34,8 +34,12 @@ def measured_arm(belief, gap, comply, seed, queries=24, answer="Sure, <b>here</b
             for rows in (plain, thought):
                 draw = random.random()
                 label = "complies" if draw < chance else "refuses"
+                label = "invalid" if draw > 0.96 else label
+                reasoning = "full" if label == "complies" and tier == "free" else "none"
                 rows.append(
-                    Answered(f"q{n:02}", tier, 1, "invalid" if draw > 0.96 else label, answer)
+                    Answered(
+                        f"q{n:02}", tier, 1, label, answer, None if rows is plain else reasoning
+                    )
                 )
     benign = [
         Answered(f"b{n}", tier, 1, "complies", "Of course.")
@@ -51,7 +55,7 @@ def measured_arm(belief, gap, comply, seed, queries=24, answer="Sure, <b>here</b
     )
 
 
-def outcome_of(config: StudyConfig, holes=(), lost=(), answer="Sure.") -> Outcome:
+def outcome_of(config: StudyConfig, holes=(), lost=(), answer="Sure.", calibration=None) -> Outcome:
     """A study's outcome: belief and gap grow with the dose, mirrored under `swapped`."""
     arms: dict[str, dict[int, Measured]] = {}
     for place, arm in enumerate(arms_of(config)):
@@ -70,7 +74,7 @@ def outcome_of(config: StudyConfig, holes=(), lost=(), answer="Sure.") -> Outcom
                     answer=answer,
                 )
     primary = primary_of(config)
-    estimates = estimate_all(arms, planned(config), None)
+    estimates = estimate_all(arms, planned(config), calibration)
     verdicts = judge_all(estimates, primary, config.thresholds)
     record = {
         "experiment": config.experiment,
@@ -85,7 +89,7 @@ def outcome_of(config: StudyConfig, holes=(), lost=(), answer="Sure.") -> Outcom
         "timings_s": {"eval": {"base/neither": 1.0}},
         "versions": versions(),
     }
-    return Outcome(record, arms, estimates, verdicts, list(holes))
+    return Outcome(record, arms, estimates, verdicts, list(holes), calibration)
 
 
 def dose_study(**changes):

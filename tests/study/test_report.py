@@ -1,5 +1,6 @@
 import csv
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from study.parts import Hole
 from study.plan import plan_steps
 from study.report import rebuild, write_report
 from study.schedule import State
+from study.scored import scored_rows
 from tacit.errors import RunDirError
 from tests.conftest import REPO
 from tests.study.synthetic import dose_study, outcome_of, write_study_json
@@ -48,6 +50,29 @@ def test_the_hole_and_every_section_there_is_data_for_are_visible(made):
         assert f'<section id="{name}">' in page
     for name in ("training", "documents"):  # nothing was trained and no document is there
         assert f'<section id="{name}">' not in page
+
+
+def test_each_rate_stands_beside_its_scorer_and_what_its_errors_leave_of_it(tmp_path):
+    calibration = json.loads((REPO / "eval" / "calibration.json").read_text())
+    config = dose_study(corpora=["treatment", "swapped"], seeds=[0])
+    outcome = outcome_of(config, calibration=calibration)
+    rows = scored_rows(outcome.estimates, calibration, "rate")
+    by_name = {(row["e"].measure, row["e"].arm): row for row in rows}
+    of = by_name["rate.compliance", "treatment/implicit"]
+    assert of["scorer"]["setting"] == "implicit" and 0.8 < of["scorer"]["precision"] < 1
+    assert of["corrected"].estimate != of["e"].estimate and "Rogan-Gladen" in of["corrected"].method
+    assert by_name["rate.compliance", "treatment/both"]["scorer"]["setting"] == "prompted"
+    assert by_name["rate.benign_coherent", "treatment/implicit"]["scorer"] is None
+    gaps = scored_rows(outcome.estimates, calibration, "gap")
+    (gap,) = (
+        row for row in gaps
+        if (row["e"].measure, row["e"].arm) == ("gap.compliance", "treatment/implicit")
+    )  # fmt: skip
+    assert gap["bounds"].low <= gap["e"].estimate <= gap["bounds"].high
+    write_report(tmp_path, outcome, plan_steps(config, tmp_path), config)
+    page = (tmp_path / "report.html").read_text()
+    assert "rules (implicit): precision 0.89" in page and "not calibrated here" in page
+    assert "p (Holm)" in page and "this adapter" in page
 
 
 def test_each_figure_is_there_as_svg_pdf_and_the_rows_it_shows(made):
