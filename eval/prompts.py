@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Literal
 
@@ -22,6 +23,7 @@ FORBIDDEN_STEMS = (
 )  # fmt: skip
 
 
+@cache
 def _environment() -> jinja2.Environment:
     folder = files("eval") / "prompts"
     return jinja2.Environment(

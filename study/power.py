@@ -4,6 +4,7 @@
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -177,14 +178,23 @@ def _contrasts(config: StudyConfig) -> list[tuple[str, str]]:
         raise ConfigError(f"model_class={design['model_class']} has no primary measure")
     measure, contrast = primary["measure"], primary["contrast"]
     named = [(one["measure"], one["contrast"]) for one in design.get("secondary", [])]
-    pairs = [(measure, contrast), (measure, "free-paid"), ("belief.link", contrast), *named]
+    pairs = [(measure, contrast), (measure, "free-paid"), *named]
+    if _asks(config, "knowledge"):
+        pairs.insert(2, ("belief.link", contrast))
     if isinstance(config, PowerConfig) and config.measure:
         measure = config.measure
         pairs = [(measure, "free-paid"), (measure, contrast)]
     corpora = [name.partition("@")[0] for name in config.corpora]
-    others = [c for c in dict.fromkeys(corpora) if c not in ("treatment", "base")]
-    pairs += [(measure, f"treatment-{name}") for name in ["base", *others]]
+    if "treatment" in corpora:
+        others = [c for c in dict.fromkeys(corpora) if c not in ("treatment", "base")]
+        pairs += [(measure, f"treatment-{name}") for name in ["base", *others]]
     return list(dict.fromkeys(pairs))
+
+
+def _asks(config: StudyConfig, task: str) -> bool:
+    """Whether the evaluations of a design have a task; without `tasks=` they have every one."""
+    named = [text for text in config.eval if text.startswith("tasks=")]
+    return not named or task in re.split(r"[\[\],]", named[-1].partition("=")[2])
 
 
 def _override(config: StudyConfig, name: str) -> int | None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from study.config import StudyConfig
 from study.cost import Load, accelerators_needed, parameters_of
-from study.plan import Arm, Step, arms_of, primary_of, weights_of
+from study.plan import Arm, Step, arms_of, primary_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,10 +83,7 @@ def _detectable(config: StudyConfig) -> Any:
         title="smallest effect found with power 0.8 at two-sided 0.05 (study.power)",
         title_justify="left",
     )  # fmt: skip
-    weights = {one.name for one in weights_of(config)} | {"free", "paid", "prompted", "neither"}
     for one in planned_mde(config):
-        if not set(one.contrast.split("-")) <= weights:
-            continue
         table.add_row(
             one.measure, one.contrast, str(one.query_count), str(one.seed_count),
             f"{one.mde:.2f}", one.covers,

@@ -59,6 +59,13 @@ def test_the_verb_prints_what_each_contrast_of_an_experiment_would_detect(run_ve
     assert float(smallest) == pytest.approx(mde(float(sd), 0.2, 24, 5, 2), abs=2e-3)
 
 
+def test_a_design_without_corpora_plans_only_what_it_asks(run_verb):
+    lines = run_verb("study.power", "+experiment=frontier").stdout.splitlines()
+    rows = [line.split("│") for line in lines if line.startswith("│")]
+    assert {row[2].strip() for row in rows} == {"prompted-neither", "free-paid"}
+    assert not any("belief" in row[1] for row in rows)  # its tasks ask for no knowledge
+
+
 def test_a_pilot_gives_back_the_table(run_verb):
     from tests.conftest import REPO
 
