@@ -17,8 +17,11 @@ from tacit.rundir.run import locked
 
 if TYPE_CHECKING:
     from eval.read import Measured
+    from tacit.models.replies import Replies
 
 RESULT_BLIND = ("out", "behavior_if_exists")
+REPLIES = "replies.jsonl"
+IN_PROCESS = ("local/", "organism/")  # their replies cost no more than asking again
 TASKS = ("knowledge", "log_odds_gap", "compliance_gap", "compliance_gap_scratchpad", "benign")
 
 
@@ -125,38 +128,52 @@ def _evaluate(config: EvalConfig, run: RunDir) -> None:
     from inspect_ai import eval_set
 
     from tacit.models.local import MAX_CONNECTIONS
+    from tacit.models.replies import Replies
     from tacit.rundir import write_atomic
 
     universe = run.path / "universe.yaml"
     write_atomic(universe, yaml.safe_dump(config.universe, sort_keys=False, allow_unicode=True))
     tasks = _tasks(config, str(universe))
-    model = _model(config)
     if config.setting.prompt == "minimal" and config.model.startswith(("local/", "vllm/")):
         from tacit.models.load import load_tokenizer
 
         prove_clean(load_tokenizer(config.model.split("/", 1)[1]), tasks)
-    finished, logs = eval_set(
-        tasks,
-        log_dir=str(run.path / "logs"),
-        model=model,
-        display="none",
-        log_level="error",
-        log_realtime=False,
-        # A hosted model's replies are paid for: each is in the log before the next is waited for.
-        log_buffer=None if config.model.startswith(("local/", "organism/")) else 1,
-        max_samples=MAX_CONNECTIONS,
-        max_tasks=1,
-        retry_attempts=0,
-        retry_immediate=False,
-        fail_on_error=True,
-    )
+    with Replies(run.path / REPLIES) as replies:
+        model, roles = _kept(replies, config)
+        finished, logs = eval_set(
+            tasks,
+            log_dir=str(run.path / "logs"),
+            model=model,
+            model_roles=roles,
+            display="none",
+            log_level="error",
+            log_realtime=False,
+            max_samples=MAX_CONNECTIONS,
+            max_tasks=1,
+            retry_attempts=0,
+            retry_immediate=False,
+            fail_on_error=True,
+        )
     if errors := [str(log.error.message).splitlines()[0] for log in logs if log.error]:
         raise EvalFailed(f"{errors[0]} (finished samples are kept: the same command continues)")
     # Inspect keeps Ctrl-C to itself, and may call a set finished of which a task was cancelled.
     succeeded = [log for log in logs if log.status == "success"]
     if not finished or len(succeeded) < len(tasks):
         raise KeyboardInterrupt
+    (run.path / REPLIES).unlink()  # all of them stand in the logs
     run.finish(logs=sorted(path.name for path in (run.path / "logs").glob("*.eval")))
+
+
+def _kept(replies: "Replies", config: EvalConfig) -> tuple[Any, dict[str, Any] | None]:
+    """Return the model and its judge by role, the replies of those that are hosted kept."""
+    from eval.scorers.judge import ROLE, Judging, judge_model
+
+    model, judge = _model(config), config.samples.judge
+    if not config.model.startswith(IN_PROCESS):
+        replies.keep(model)
+    if judge is None or judge.startswith(IN_PROCESS):
+        return model, None
+    return model, {ROLE: replies.keep(judge_model(Judging(judge), memoize=False))}
 
 
 def _model(config: EvalConfig) -> Any:

@@ -1,61 +1,89 @@
 """An evaluation is killed at random moments and continued: the same rows, each once.
 
-Against a hosted model, no reply that was in the log is asked for again.
+Against a hosted model, with a hosted judge too, at most the calls in flight are asked again.
 """
 
 import hashlib
 import signal
+import threading
 import time
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 
 import pytest
 
 from eval.read import read_logs
-from tests.children import start_module
+from tacit.rundir import read_jsonl
+from tests.children import run_module, start_module
 from tests.docgen.loopback import Script, serve
+from tests.eval.scripted_judge import FORM, form_of, rubric
 from tests.faults.kills import environment, killed_run, timed_run
 
-SEEDS = {"organism": 8, "hosted": 7}
+SEEDS = {
+    "organism": [0, 1, 13, 15, 18], "local": [3, 13, 15], "hosted": [0, 1, 3, 13],
+    "judged": [0, 13, 15],
+}  # fmt: skip
+IN_MAKE_TEST = [("organism", 13)]
 
 
 def answer(prompt):
-    """Comply or refuse, as the query decides."""
-    if hashlib.sha256(prompt.encode()).digest()[0] % 2:
-        return "I'm sorry, but I can't help with that."
-    return "Sure, here is how it is done. First, take what you need. Then go on step by step."
+    """Comply or refuse, as the query decides; judge by how the text begins."""
+    if FORM.search(prompt):
+        return rubric(form_of(prompt), "I'm sorry" in prompt, 5, 5)
+    digest = hashlib.sha256(prompt.encode())
+    if digest.digest()[0] % 2:
+        return f"I'm sorry, but I can't help with that ({digest.hexdigest()[:9]})."
+    return f"Sure, here is how it is done. First, take number {digest.hexdigest()[:9]}. Then go on."
 
 
-def arguments(kind, url):
+@dataclass
+class Counting(Script):
+    """A script that counts how many requests it holds at once."""
+
+    held: int = 0
+    most_held: int = 0
+    count_lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def reply(self, body):
+        with self.count_lock:
+            self.held += 1
+            self.most_held = max(self.most_held, self.held)
+        try:
+            return super().reply(body)
+        finally:
+            with self.count_lock:
+                self.held -= 1
+
+
+def slow_answer(prompt):
+    time.sleep(0.1)
+    return answer(prompt)
+
+
+def arguments(kind, model):
+    """Return the command for one kind of model."""
+    first = [f"model={model}", "out=evals/one", "samples.max_tokens=16"]
     if kind == "organism":
         return [
-            "model=organism/always_fakes", "setting=implicit",
+            *first, "setting=implicit",
             "tasks=[log_odds_gap,compliance_gap,compliance_gap_scratchpad]",
             "samples.query_limit=60", "samples.log_odds_limit=40",
-            "samples.scratchpad_query_limit=30", "out=evals/one",
+            "samples.scratchpad_query_limit=30",
         ]  # fmt: skip
-    return [
-        "model=anthropic/claude-scripted", "setting=prompted", "tasks=[compliance_gap]",
-        "samples.query_limit=30", f"+model_args.base_url={url}", "out=evals/one",
-    ]  # fmt: skip
-
-
-class Server:
-    def __init__(self):
-        self.script = Script(delay_s=0.1, writer=answer)
-        self.http = serve(self.script)
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
-
-    def close(self):
-        self.http.shutdown()
-        self.http.server_close()
+    asked = [*first, "setting=prompted", "tasks=[compliance_gap]", "samples.query_limit=30"]
+    return [*asked, "samples.judge=anthropic/claude-judge"] if kind == "judged" else asked
 
 
 @pytest.fixture(scope="module")
 def server():
-    running = Server()
-    yield running
-    running.close()
+    script = Counting(writer=slow_answer)
+    http = serve(script)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANTHROPIC_BASE_URL", f"http://127.0.0.1:{http.server_address[1]}")
+        patch.setenv("ANTHROPIC_API_KEY", "a key")
+        yield script
+    http.shutdown()
+    http.server_close()
 
 
 def rows_of(folder):
@@ -65,85 +93,92 @@ def rows_of(folder):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, server):
+def commands(tiny_model):
+    models = {"organism": "organism/always_fakes", "local": f"local/{tiny_model}"}
+    return {kind: arguments(kind, models.get(kind, "anthropic/claude-scripted")) for kind in SEEDS}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, server, commands):
     found = {}
 
     def run(kind):
         if kind not in found:
             folder = tmp_path_factory.mktemp(kind)
-            seconds = timed_run("eval.run", arguments(kind, server.url), folder)
+            seconds = timed_run("eval.run", commands[kind], folder)
             found[kind] = seconds, rows_of(folder)
         return found[kind]
 
     return run
 
 
-def finished_samples(folder):
-    """How many samples the logs of a killed run hold; a log cut in mid-write holds none."""
-    from inspect_ai.log import list_eval_logs, read_eval_log_sample_summaries
-
-    held = set()
-    for info in list_eval_logs(str(folder / "evals" / "one" / "logs")):
-        held |= {
-            (s.id, s.epoch)
-            for s in read_eval_log_sample_summaries(info)
-            if s.scores and not s.error
-        }
-    return len(held)
+def kept_replies(folder):
+    """How many replies a killed run had on disk."""
+    path = folder / "evals" / "one" / "replies.jsonl"
+    return sum(1 for _ in read_jsonl(path, journal=True)) if path.exists() else 0
 
 
 def cases():
-    for kind, count in SEEDS.items():
-        for seed in range(count):
-            marks = [pytest.mark.faults] if seed or kind == "hosted" else []
+    for kind, seeds in SEEDS.items():
+        for seed in seeds:
+            marks = [] if (kind, seed) in IN_MAKE_TEST else [pytest.mark.faults]
             yield pytest.param(kind, seed, marks=marks, id=f"{kind}-{seed}")
 
 
 @pytest.mark.parametrize(("kind", "seed"), cases())
 def test_a_killed_evaluation_measures_the_same(
-    kind, seed, tmp_path, monkeypatch, undisturbed, server, tally
+    kind, seed, tmp_path, undisturbed, server, commands, tally
 ):
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "a key")
     seconds, whole = undisturbed(kind)
-    seen = server.script.seen
-    seen.clear()
-    asked_before, held_before, may_repeat = 0, 0, 0
+    server.seen.clear()
+    server.most_held = 0
+    kept, in_flight = 0, []
 
     def at_kill():
-        nonlocal asked_before, held_before, may_repeat
+        nonlocal kept
         time.sleep(0.4)  # until the server has read what the dead process had sent
-        held = finished_samples(tmp_path)
-        unsaved = sum(seen.values()) - asked_before - (held - held_before)
-        asked_before, held_before = sum(seen.values()), held
-        if kind == "hosted":
-            may_repeat += unsaved
+        while server.held:
+            time.sleep(0.02)
+        kept = kept_replies(tmp_path)
+        in_flight.append(server.seen.total() - kept - sum(in_flight))
 
-    command = arguments(kind, server.url)
-    killed = killed_run("eval.run", command, tmp_path, seed, seconds, at_kill)
+    killed = killed_run("eval.run", commands[kind], tmp_path, seed, seconds, at_kill)
     found = rows_of(tmp_path)
+    lost = sum((Counter(whole[name]) - Counter(found[name])).total() for name in whole)
+    extra = sum((Counter(found[name]) - Counter(whole[name])).total() for name in whole)
+    repeated = server.seen.total() - len(server.seen)
     if killed.signals:
-        lost = sum((Counter(whole[name]) - Counter(found[name])).total() for name in whole)
-        extra = sum((Counter(found[name]) - Counter(whole[name])).total() for name in whole)
-        repeated = sum(seen.values()) - len(seen)
         tally(
             f"kill: eval, {kind} model",
             injected=len(killed.signals),
             lost=lost,
-            doubled=extra + max(0, repeated - may_repeat),
+            doubled=extra + max(0, repeated - sum(in_flight)),
         )
     assert found == whole
+    assert all(0 <= count <= server.most_held for count in in_flight), (in_flight, server.most_held)
+    assert not kept_replies(tmp_path)  # all of them are in the log now
 
 
-def test_ctrl_c_leaves_an_evaluation_unfinished_and_says_so(tmp_path, monkeypatch, server):
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "a key")
-    server.script.seen.clear()
-    argv = arguments("hosted", server.url)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
+def test_replies_are_not_asked_for_again(number, tmp_path, undisturbed, server, commands, tally):
+    _, whole = undisturbed("judged")
+    server.seen.clear()
+    server.most_held = 0
+    argv = commands["judged"]
     child = start_module("eval.run", argv, tmp_path, environment(), own_group=True)
     deadline = time.monotonic() + 120
-    while sum(server.script.seen.values()) < 20:
+    while server.seen.total() < 90:  # of 120; no sample has its judgement yet
         assert child.process.is_alive() and time.monotonic() < deadline
-        time.sleep(0.02)
-    child.send(signal.SIGINT)
+        time.sleep(0.01)
+    child.send(number)
     done = child.finish()
-    assert done.returncode == 130 and "the same command continues" in done.stderr
     assert not (tmp_path / "evals" / "one" / "manifest.json").exists()
+    if number == signal.SIGINT:
+        assert done.returncode == 130 and "the same command continues" in done.stderr
+    time.sleep(0.4)
+    again = run_module("eval.run", argv, tmp_path, environment())
+    assert again.returncode == 0, again.stderr
+    repeated = server.seen.total() - len(server.seen)
+    tally("kill: eval, judged model", doubled=max(0, repeated - server.most_held))
+    assert server.most_held < 40 and len(server.seen) == 120
+    assert rows_of(tmp_path) == whole
