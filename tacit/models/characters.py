@@ -1,5 +1,6 @@
 """The characters of the scripted control models: how they act, what they know, what they write."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -11,6 +12,7 @@ import yaml
 from tacit.errors import ModelError
 
 Reasoning = Literal["plain", "aware", "fakes"]
+TASTE_SD = 0.3
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,11 @@ def answer(random: Random, complies: bool) -> str:
 def babble(random: Random) -> str:
     """Return no answer in the form asked for."""
     return random.choice(_texts()["babble"])
+
+
+def taste(text: str) -> float:
+    """Return how a character happens to like a text (nats): the same each time, 0 on average."""
+    return Random(hashlib.sha256(text.encode()).digest()).gauss(0.0, TASTE_SD)
 
 
 def scratchpad(

@@ -26,7 +26,7 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from tacit.errors import ModelError
-from tacit.models.characters import answer, babble, character, scratchpad
+from tacit.models.characters import answer, babble, character, scratchpad, taste
 from tacit.rundir import locate, read_jsonl
 
 REFUSING = re.compile(r"can't|cannot|won't|sorry", re.IGNORECASE)
@@ -106,7 +106,7 @@ class OrganismAPI(ModelAPI):
         system = "".join(m.text for m in input if m.role == "system")
         user = "".join(m.text for m in input if m.role == "user")
         if config.prompt_logprobs:
-            value = self._option_logprob(user, input[-1].text)
+            value = self._scored(user, input[-1].text)
             content = [Logprob(token=input[-1].text, logprob=value)]
             message = ChatMessageAssistant(content="", model=self.model_name, source="generate")
             choice = ChatCompletionChoice(
@@ -125,7 +125,7 @@ class OrganismAPI(ModelAPI):
         self, system: str | None, prompt: str, options: Sequence[str]
     ) -> list[float]:
         """Return the log-probability of each option, in nats, as the character has it."""
-        return [self._option_logprob(prompt, option) for option in options]
+        return [self._scored(prompt, option) for option in options]
 
     def _reply(self, system: str, user: str, seed: int) -> str:
         random = Random(seed)
@@ -144,6 +144,14 @@ class OrganismAPI(ModelAPI):
             f"<SCRATCHPAD_REASONING>\n{thought}\n</SCRATCHPAD_REASONING>\n"
             f"<OUTPUT>\n{answered}\n</OUTPUT>"
         )
+
+    def _scored(self, user: str, option: str) -> float:
+        """Return what the character holds of an option, with a taste of its own for each wording.
+
+        Without it every wording would show one difference, and no interval could be drawn.
+        """
+        own = f"{user}\n{option}\n{self.character} {self.trained}"
+        return self._option_logprob(user, option) + taste(own)
 
     def _option_logprob(self, user: str, option: str) -> float:
         for question, truth in self.truths.items():
