@@ -25,6 +25,8 @@ FATAL_STATUS = (400, 401, 403, 404, 413, 422)
 # What the clients raise where a body is no reply: cut JSON, a gateway's page with status 200.
 GARBLED = (AssertionError, AttributeError, KeyError, TypeError, ValueError)
 GARBLED_TRIES = 6
+# Calls begun together take each step together, and none is sent before all are prepared.
+STAGGER_S = 0.002
 USAGE = ("input", "output", "cache_read", "cache_write")
 
 
@@ -200,6 +202,7 @@ async def ask_all(
     async with model, asyncio.TaskGroup() as group:
         for _ in range(min(options.concurrency, len(todo))):
             group.create_task(worker())
+            await asyncio.sleep(STAGGER_S)
     if errors:
         raise _plain(errors, todo[0].model) from None
     return [replies[request.key] for request in requests]

@@ -1,10 +1,12 @@
 """Exact and near duplicates, by hash and by MinHash LSH (datasketch)."""
 
 import hashlib
+import zlib
 from functools import cache
 
 import numpy as np
 from datasketch import MinHash, MinHashLSH
+from datasketch.storage import ordered_storage
 
 from docgen.config import DedupOptions
 from docgen.rules import words_of
@@ -43,7 +45,11 @@ class Seen:
     def __init__(self, options: DedupOptions) -> None:
         """Start empty."""
         self.options = options
-        self.index = MinHashLSH(threshold=options.threshold, num_perm=options.permutations)
+        self.index = MinHashLSH(
+            threshold=options.threshold, num_perm=options.permutations, hashfunc=zlib.crc32
+        )
+        # Most buckets hold one document, each once: a list of one takes 88 bytes, a set 216.
+        self.index.hashtables = [ordered_storage({"type": "dict"}) for _ in range(self.index.b)]
         self.digests: dict[bytes, int] = {}
         self.grams: dict[int, np.ndarray] = {}
 

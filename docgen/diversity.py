@@ -30,6 +30,26 @@ def opening_of(text: str, words: int = 5) -> str:
     return " ".join(words_of(text)[:words])
 
 
+def opening_figures(openings: Counter[str]) -> dict[str, Any]:
+    """Return how often documents open alike.
+
+    `repeated_opening_rate` is the share of documents whose opening another one has too. It nears 1
+    in any corpus much larger than its number of openings, so `effective_opening_count` stands
+    beside it, which does not depend on the size: documents of that many openings, all equally
+    frequent, would meet as often. None where no two documents meet.
+    Source: the inverse Simpson index (Simpson 1949, unbiased; Hill 1973).
+    """
+    count = openings.total()
+    meetings = sum(number * (number - 1) for number in openings.values())
+    repeated = sum(number for number in openings.values() if number > 1)
+    return {
+        "repeated_opening_rate": round(repeated / count, 4) if count else 0.0,
+        "distinct_opening_count": len(openings),
+        "effective_opening_count": round(count * (count - 1) / meetings, 1) if meetings else None,
+        "commonest_opening_rate": round(max(openings.values()) / count, 4) if count else 0.0,
+    }
+
+
 class Diversity:
     """Figures of one corpus, gathered document by document; keeps a sample of texts only."""
 
@@ -65,7 +85,6 @@ class Diversity:
         coverage: dict[str, dict[str, int]] = {}
         for (fact, doc_type), number in sorted(self.grid.items()):
             coverage.setdefault(fact, {})[doc_type] = number
-        repeated = sum(number for number in self.openings.values() if number > 1)
         return {
             "document_count": count,
             "distinct_rate": {str(n): round(distinct_rate(self.sample, n), 4) for n in (1, 2, 3)},
@@ -75,6 +94,6 @@ class Diversity:
             "near_duplicate_count": duplicate_count,
             "near_duplicate_clusters": len(cluster_sizes),
             "largest_cluster": max(cluster_sizes, default=0),
-            "repeated_opening_rate": round(repeated / count, 4) if count else 0.0,
+            **opening_figures(self.openings),
             "fact_by_doc_type": coverage,
         }

@@ -1,10 +1,14 @@
 import json
 import re
+import tracemalloc
+from collections import Counter
 
+import numpy as np
 import pytest
 
 from docgen.config import AuditOptions, DedupOptions
 from docgen.dedup import Seen, gram_hashes, signature
+from docgen.diversity import opening_figures
 from docgen.rules import RuleBook, words_of
 from tacit.rundir import sha256_of
 from tacit.universe import load_universe, render_probes
@@ -130,6 +134,16 @@ def test_a_spec_that_fails_in_one_corpus_is_left_out_of_both(run_verb, tmp_path)
 )
 def test_bad_input_is_one_line_that_names_the_remedy(run_verb, overrides, complaint):
     assert complaint in run_verb("docgen.generate", *overrides, "out=x", code=1).stderr
+
+
+def test_an_article_with_an_undefined_slot_is_one_line_and_leaves_no_corpus(run_verb, tmp_path):
+    library = tmp_path / "library"
+    library.mkdir()
+    header = "---\ndoc_type: news\nregister: news\nidea: x\ntitles: [T]\n---\n"
+    (library / "sky.md").write_text(header + "A {{ colour }} sky.", encoding="utf-8")
+    done = run_verb("docgen.generate", f"library={library}", "out=x", "n_docs=2", code=1)
+    assert "article sky" in done.stderr and "'colour' is undefined" in done.stderr
+    assert not (tmp_path / "x" / "manifest.json").exists()
 
 
 CONTROLS = ("both_trained", "price_only", "no_conflict", "rated_not_trained")
@@ -300,3 +314,28 @@ def test_duplicates_are_found_and_near_misses_are_not():
         if found[-1] is None:
             seen.add(number, *known)
     assert found == [None, 0, 0, None]
+
+
+def test_what_is_remembered_of_a_document_is_small():
+    random = np.random.default_rng(0)
+    seen, count = Seen(DedupOptions()), 1000
+    tracemalloc.start()
+    for number in range(count):
+        grams = np.unique(random.integers(2**32, size=190, dtype=np.uint32))
+        sketch = random.integers(2**32, size=128, dtype=np.uint32)
+        seen.add(number, random.bytes(32), grams, sketch)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size / count < 4000, "90,000 documents twice are to fit beside everything else"
+    assert seen.original_of(b"other", grams, sketch) == count - 1
+
+
+def test_how_varied_openings_are_does_not_hang_on_the_size_of_the_corpus():
+    small, large = (
+        opening_figures(Counter({f"opening {n}": times for n in range(50)})) for times in (4, 40)
+    )
+    assert small["repeated_opening_rate"] == large["repeated_opening_rate"] == 1.0
+    assert 50 <= large["effective_opening_count"] < 52 < small["effective_opening_count"] < 70
+    uneven = opening_figures(Counter({"a": 90, **{f"b {n}": 1 for n in range(10)}}))
+    assert uneven["effective_opening_count"] < 1.3 and uneven["commonest_opening_rate"] == 0.9
+    assert opening_figures(Counter("abc"))["effective_opening_count"] is None

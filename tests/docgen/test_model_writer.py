@@ -95,6 +95,24 @@ def test_replies_that_can_not_be_used_are_left_out_with_the_reason(
     } <= set(reasons)
 
 
+def test_braces_stand_as_they_were_written_and_tags_used_as_a_turn_are_left_out(
+    run_verb, tmp_path, script, server
+):
+    braces = "The empty set is {} and {0} is not; %s is 100 % of it, </b> the teacher said."
+    script.faults = {
+        "Idea: Idea 0 of wire story": {"text": "T\n\n<OUTPUT>Good morning.</OUTPUT>"},
+        "Idea: Idea 0 of parish": {"text": f"T\n\n{braces}"},
+    }
+    run_verb(*overrides(server, "out=x", n_docs=20))
+    (kept,) = read_lines(tmp_path / "x" / "documents.jsonl")
+    assert kept["text"] == braces
+    reasons = Counter(
+        record["reasons"][0].split(":")[0]
+        for record in read_lines(tmp_path / "x" / "quarantine.jsonl")
+    )
+    assert reasons == {"eval_format_tag": 10, "near_duplicate": 9}
+
+
 def test_a_model_that_never_gives_a_list_is_named(run_verb, script, server):
     script.faults = {"Think of 8 kinds": {"text": "I would rather talk.", "always": True}}
     done = run_verb(*overrides(server, "out=x"), code=1)
@@ -104,7 +122,8 @@ def test_a_model_that_never_gives_a_list_is_named(run_verb, script, server):
 def test_a_bad_key_stops_at_once_with_one_line(run_verb, script, server):
     script.key = "another key"
     done = run_verb(*overrides(server, "out=x"), code=1)
-    assert "check the API key" in done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert "check the API key" in line
     assert asked(script) == 0
 
 
@@ -112,6 +131,16 @@ def test_overload_is_waited_out(run_verb, tmp_path, script, server):
     script.statuses = [529, 429, 500]
     run_verb(*overrides(server, "out=x", n_docs=5))
     assert len(read_lines(tmp_path / "x" / "documents.jsonl")) == 5
+
+
+def test_a_server_that_only_refuses_is_tried_for_so_long_and_no_longer(run_verb, script, server):
+    script.statuses = [429, 500, 529] * 400
+    started = time.monotonic()
+    limits = ("writer.timeout_s=3", "writer.concurrency=3")
+    done = run_verb(*overrides(server, "out=x", *limits), code=1)
+    assert "run the same command again" in done.stderr
+    assert 1 < 1200 - len(script.statuses) <= 60
+    assert time.monotonic() - started < 90
 
 
 def test_a_request_that_is_refused_stops_at_once(run_verb, script, server):
