@@ -46,7 +46,7 @@ fuzz: setup
 
 bench: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt trl
-	for name in startup docgen generate finetune; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in startup docgen generate finetune evaluate analysis coverage; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 # vLLM on a machine without a GPU, in an environment of its own; then what is tested against it. Its
 # own requirements name torch builds of another index and a setuptools of its own build: those are
