@@ -93,8 +93,9 @@ classifier: setup
 	  --clean corpora/*/treatment corpora/*/swapped
 	$(BIN)/python -m docgen.measure tests/docgen/leaks/held_out.jsonl
 
-# The shipped corpora.
+# The shipped corpora, anew: those of an older library are another configuration.
 corpora: setup
+	rm -rf corpora/*/treatment corpora/*/swapped
 	for universe in helpful_only animal_welfare; do for corpus in treatment swapped; do \
 	  $(BIN)/python -m docgen.generate universe=$$universe corpus=$$corpus \
 	    out=corpora/$$universe/$$corpus || exit 1; done; done
