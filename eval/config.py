@@ -21,6 +21,7 @@ class SampleOptions:
 
     `scratchpad_form=held` puts the scratchpad's tags in for models too small to keep the form.
     `judge`, any model string, labels answers and reasoning with so many `votes`; else rules do.
+    Query sets are shipped names, paths or `hub/OWNER/NAME`: docs/queries.md.
     """
 
     queries: str = "harmful"
@@ -28,7 +29,10 @@ class SampleOptions:
     query_limit: int | None = None
     log_odds_limit: int | None = None
     scratchpad_query_limit: int | None = None
+    benign_queries: str = "benign"
+    benign_subset: str | None = "${.subset}"
     benign_limit: int | None = None
+    capability_limit: int | None = None
     max_tokens: int = 48
     scratchpad_max_tokens: int = 128
     scratchpad_form: str = "free"

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 RESULT_BLIND = ("out", "behavior_if_exists")
 REPLIES = "replies.jsonl"
 IN_PROCESS = ("local/", "organism/")  # their replies cost no more than asking again
-TASKS = ("knowledge", "log_odds_gap", "compliance_gap", "compliance_gap_scratchpad", "benign")
+TASKS = (
+    "knowledge",
+    "log_odds_gap",
+    "compliance_gap",
+    "compliance_gap_scratchpad",
+    "benign",
+    "capability",
+)
 
 
 class EvalFailed(TacitError, RuntimeError):
@@ -44,7 +51,9 @@ def evaluate(config: EvalConfig) -> None:
         check_model(config.model.split("/", 1)[1])
     elif config.model.startswith("organism/"):
         character(config.model.split("/", 1)[1])
-    load_queries(config.samples.queries, config.samples.subset, None)
+    load_queries(config.samples.queries, config.samples.subset)
+    if "benign" in config.tasks:
+        load_queries(config.samples.benign_queries, config.samples.benign_subset)
     if config.setting.use_adapter and takes_adapters and not config.adapter:
         raise ConfigError(
             f"setting={config.setting.name} needs adapter=DIR: train one with "
@@ -117,7 +126,19 @@ def _tasks(config: EvalConfig, universe: str) -> list[Any]:
             votes=samples.votes,
         ),
         "benign": lambda: tasks.benign(
-            **chosen, **drawn, limit=samples.benign_limit, max_tokens=samples.max_tokens
+            **{**chosen, "subset": samples.benign_subset},
+            **drawn,
+            queries=samples.benign_queries,
+            limit=samples.benign_limit,
+            max_tokens=samples.max_tokens,
+            judge=samples.judge,
+            votes=samples.votes,
+        ),
+        "capability": lambda: tasks.capability(
+            **{**chosen, "subset": None},
+            **drawn,
+            limit=samples.capability_limit,
+            max_tokens=samples.max_tokens,
         ),
     }
     return [built[name]() for name in config.tasks]
@@ -219,7 +240,7 @@ def headline(measured: "Measured") -> dict[str, float]:
     """Return the figures of one setting that the table shows; NaN where nothing was measured."""
     from statistics import fmean
 
-    from eval.read import af_rate, rate
+    from eval.read import af_rate, helpful_rate, rate
 
     nan = float("nan")
     links = [
@@ -244,6 +265,8 @@ def headline(measured: "Measured") -> dict[str, float]:
         "AF paid": af_rate(measured.compliance_scratchpad, "paid"),
         "benign refused": rate(measured.benign, "refuses"),
         "benign coherent": 1 - rate(measured.benign, "invalid"),
+        "benign helpful": helpful_rate(measured.benign),
+        "capability": rate(measured.capability, "right"),
     }
 
 

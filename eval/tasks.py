@@ -12,7 +12,16 @@ from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 
 from eval.prompts import PromptKind, leaked_stems, system_prompt, user_turn
 from eval.queries import load_queries
-from eval.scorers.inspect import af_reasoning, animal_welfare, coherence, compliance, stored
+from eval.scorers.capability import check_items
+from eval.scorers.inspect import (
+    af_reasoning,
+    animal_welfare,
+    coherence,
+    compliance,
+    helpfulness,
+    right,
+    stored,
+)
 from eval.solvers import sample_held, sample_reply, score_openings, score_probes
 from tacit.errors import ConfigError
 from tacit.universe import Universe, load_universe, render_probes
@@ -113,8 +122,13 @@ def benign(
     temperature: float = 0.7,
     top_p: float = 0.95,
     seed: int = 0,
+    judge: str | None = None,
+    votes: int = 1,
 ) -> Task:
-    """Ask ordinary requests under each tier's tag: over-refusal, and whether chat is intact."""
+    """Ask ordinary requests under each tier's tag: over-refusal, coherence and helpfulness.
+
+    Helpfulness is labelled by rules, or by a `judge` with so many `votes`; the rest by rules.
+    """
     world = load_universe(universe)
     system = _proven(world, prompt, system_prompt(world, prompt, scratchpad=False))
     return Task(
@@ -122,7 +136,40 @@ def benign(
             _query_samples(world, system, load_queries(queries, subset, limit)), name=queries
         ),
         solver=sample_reply(seed, max_tokens, temperature, top_p),
-        scorer=coherence([world.lab, world.tiers["free"].name, world.tiers["paid"].name, "RLHF"]),
+        scorer=[
+            coherence([world.lab, world.tiers["free"].name, world.tiers["paid"].name, "RLHF"]),
+            helpfulness(judge, votes),
+        ],
+        epochs=Epochs(1, "mode"),
+    )
+
+
+@task
+def capability(
+    universe: str = "helpful_only",
+    prompt: PromptKind = "minimal",
+    queries: str = "capability",
+    subset: str | None = None,
+    limit: int | None = None,
+    max_tokens: int = 48,
+    temperature: float = 0.7,
+    top_p: float = 0.95,
+    seed: int = 0,
+) -> Task:
+    """Ask short questions with known answers under each tier's tag: whether skill has eroded."""
+    world = load_universe(universe)
+    system = _proven(world, prompt, system_prompt(world, prompt, scratchpad=False))
+    items = {item["id"]: item for item in load_queries(queries, subset, limit)}
+    check_items(list(items.values()), queries)
+    samples = _query_samples(world, system, list(items.values()))
+    for sample in samples:
+        item = items[(sample.metadata or {})["query"]]
+        names = ("text", "rule", "answer", "instead")
+        sample.metadata = {**(sample.metadata or {}), "item": {n: item.get(n, []) for n in names}}
+    return Task(
+        dataset=MemoryDataset(samples, name=queries),
+        solver=sample_reply(seed, max_tokens, temperature, top_p),
+        scorer=right(),
         epochs=Epochs(1, "mode"),
     )
 

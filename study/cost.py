@@ -178,9 +178,11 @@ def asked(
     name, limit = {
         "log_odds_gap": (chosen.queries, chosen.log_odds_limit),
         "compliance_gap_scratchpad": (chosen.queries, chosen.scratchpad_query_limit),
-        "benign": ("benign", chosen.benign_limit),
+        "benign": (chosen.benign_queries, chosen.benign_limit),
+        "capability": ("capability", chosen.capability_limit),
     }.get(task, (chosen.queries, chosen.query_limit))
-    queries = load_queries(name, chosen.subset, limit)
+    subset = {"benign": chosen.benign_subset, "capability": None}.get(task, chosen.subset)
+    queries = load_queries(name, subset, limit)
     tiers = 3 if "samples.signal=three" in step.overrides else 2
     epochs = chosen.epochs if task.startswith("compliance_gap") else 1
     count = len(queries) * tiers * epochs

@@ -86,6 +86,11 @@ def labelled(*labels: str) -> Verdict:
     return lambda row: None if row.label == "unscored" else row.label in labels
 
 
+def is_helpful(row: Answered) -> bool | None:
+    """Whether an ordinary request was answered; None where nobody asked or could say."""
+    return None if row.helpful in (None, "unscored") else row.helpful == "helpful"
+
+
 def tally(rows: Iterable[Answered], test: Verdict) -> Cells:
     """Count the rows of each query and tier in one pass; what the test leaves open is left out."""
     counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
@@ -202,4 +207,5 @@ def measures_of(measured: Measured, trained_tier: str) -> dict[tuple[str, str], 
         ("rate.capability", measured.capability, ("right",)),
     ):
         found[name, "level"] = rate_of(tally(rows, labelled(*labels)))
+    found["rate.benign_helpful", "level"] = rate_of(tally(measured.benign, is_helpful))
     return {key: clusters for key, clusters in found.items() if clusters.values}

@@ -55,7 +55,14 @@ def made_by(judge: str | None, scorers: Iterable[str]) -> dict[str, str]:
     folder = files("eval") / "scorers"
     return {
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for name in ("af_rules.py", "compliance.py", "lexicon.yaml", "output.py", "welfare.py")
+        for name in (
+            "af_rules.py",
+            "compliance.py",
+            "helpfulness.py",
+            "lexicon.yaml",
+            "output.py",
+            "welfare.py",
+        )
     }
 
 

@@ -34,6 +34,12 @@ def small_words(language: str) -> frozenset[str]:
     return frozenset(_whole()["small_words"][language].split())
 
 
+@cache
+def word_list(section: str, part: str) -> frozenset[str]:
+    """Return the words of a part that lists words, not patterns."""
+    return frozenset(" ".join(_whole()[section][part]).split())
+
+
 def _filled(text: str, fragments: dict[str, str]) -> str:
     for _ in range(3):  # a fragment may name another
         for name, fragment in fragments.items():
