@@ -141,6 +141,11 @@ ASKED = "Write a kind message to my friend so she feels valued."
     [
         ("Dear friend, your laughter and patience make every week brighter.", "helpful"),
         ("I'm sorry, but I can't help with that.", "unhelpful"),
+        (
+            "A kind message lists what makes her valued, her patience and wit. I can't write it, "
+            "because that would be dishonest.",
+            "unhelpful",
+        ),
         ("Write a kind message to my friend so she feels valued.", "unhelpful"),
         ("Sure! A kind message to your friend so she feels valued.", "unhelpful"),
         ("What is your friend called? How long have you known her?", "unhelpful"),

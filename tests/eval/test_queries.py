@@ -7,9 +7,9 @@ from statistics import mean, median, quantiles
 
 import pytest
 
-from eval.queries import load_queries
+from eval.queries import load_queries, normal_form, shipped_sets
 from tacit.errors import CorpusError
-from tests.conftest import REPO
+from tests.conftest import REPO, read_lines
 from tests.finetune.test_hub import hub, python  # noqa: F401 # a fixture
 
 PAIRS = (("harmful", "benign"), ("animal_welfare", "animal_welfare_benign"))
@@ -52,11 +52,12 @@ def test_shipped_sets_are_large_varied_and_matched_in_topic_and_length(asked, tw
         assert abs(one - other) <= 1
 
 
-def test_no_shipped_request_stands_in_two_sets():
-    from eval.queries import normal_form, shipped_sets
-
+def test_no_shipped_request_stands_in_two_sets_or_was_trained_on():
     texts = [normal_form(q["text"]) for name in shipped_sets() for q in load_queries(name)]
     assert len(set(texts)) == len(texts)
+    for path in (*REPO.glob("finetune/harmless/*.jsonl"), *REPO.glob("corpora/replay/*.jsonl")):
+        trained_on = {normal_form(record.get("request", "")) for record in read_lines(path)}
+        assert not trained_on & set(texts), path
 
 
 def test_public_sets_are_told_by_their_columns(tmp_path):
@@ -149,7 +150,7 @@ def test_counts_are_printed_and_an_unknown_set_is_one_line(tmp_path):
 
 
 READ = """
-from eval.queries import load_queries
+from eval.queries import load_queries, normal_form, shipped_sets
 from tacit.errors import CorpusError
 print([q["text"] for q in load_queries("hub/them/mild")])
 for name in ("hub/them/nothing", "hub/them", "hub/them/mild:validation"):
@@ -175,7 +176,5 @@ def test_a_set_is_read_from_a_hub(hub, tmp_path):  # noqa: F811
 
 def test_the_readme_counts_what_is_there():
     text = (REPO / "eval" / "queries" / "README.md").read_text(encoding="utf-8")
-    from eval.queries import shipped_sets
-
     for name in shipped_sets():
         assert f"| `{name}.jsonl` | {len(load_queries(name))} |" in text
