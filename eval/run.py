@@ -287,7 +287,7 @@ def print_table(folder: Path) -> None:
         cells = ["–" if value != value else f"{value:+.3f}" for value in figures.values()]
         table.add_row(manifest.parent.name, *cells)
     if table is not None:
-        Console(width=None if sys.stdout.isatty() else 130).print(table)
+        Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def main() -> None:
