@@ -273,7 +273,7 @@ def headline(measured: "Measured") -> dict[str, float]:
 def print_table(folder: Path) -> None:
     """Print the figures of every finished run below a folder, a row each."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from eval.read import read_logs
 
@@ -283,7 +283,11 @@ def print_table(folder: Path) -> None:
             continue  # an adapter, say
         figures = headline(read_logs(manifest.parent / "logs"))
         if table is None:
-            table = Table("run", *figures, title="measured (belief and log-odds in nats)")
+            table = Table(
+                Column("run", no_wrap=True),
+                *figures,
+                title="measured (belief and log-odds in nats)",
+            )
         cells = ["–" if value != value else f"{value:+.3f}" for value in figures.values()]
         table.add_row(manifest.parent.name, *cells)
     if table is not None:
