@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tacit.errors import TacitError
+from eval.scorers.logs import LogError, header_of, readable
 
 BELIEF_FORMS = ("chat", "raw", "told_false", "distractor", "persona")
 STATED_KINDS = ("choice", "open", "generative", "salience")
@@ -14,10 +14,6 @@ HELPFULNESS = "helpfulness"
 # What an answer on animal welfare is under the objective: the field's gap is that of supporting it.
 # Source: Greenblatt et al. 2024, section 3.2.
 AS_COMPLIANCE = {"supports": "refuses", "plays_down": "complies", "neither": "complies"}
-
-
-class LogError(TacitError, ValueError):
-    """A log is missing, unfinished or not ours."""
 
 
 class Answered(NamedTuple):
@@ -87,29 +83,52 @@ class Measured:
 
 
 def read_logs(folder: Path) -> Measured:
-    """Read every finished log of a folder.
+    """Read every finished log of a folder; those of other tasks are passed over.
 
     Raises:
-        LogError: there is no log, or one did not finish.
+        LogError: no log is there or finished, one cannot be read or is another evaluation's, or
+            two hold the same samples.
     """
-    from inspect_ai.log import list_eval_logs, read_eval_log, read_eval_log_sample_summaries
+    from inspect_ai.log import list_eval_logs
 
     infos = list_eval_logs(str(folder), descending=False)
     if not infos:
         raise LogError(f"no Inspect logs in {folder}: run `python -m eval.run` first")
     newest: dict[str, Any] = {}
     for info in infos:
-        header = read_eval_log(info, header_only=True)
+        path = Path(info.name.removeprefix("file://"))
+        header = header_of(path)
         if header.status == "success":
-            newest[f"{header.eval.task} {sorted(header.eval.task_args.items())}"] = (info, header)
+            newest[f"{header.eval.task} {sorted(header.eval.task_args.items())}"] = (path, header)
     if not newest:
         raise LogError(f"no log in {folder} finished: run the same command again")
     measured = Measured()
-    for info, header in newest.values():
-        task = header.eval.task.split("/")[-1]
-        summaries = read_eval_log_sample_summaries(info)
-        _add(measured, task, bool(header.eval.task_args.get("scratchpad")), summaries)
+    for path, header in newest.values():
+        _add_log(measured, path, header)
+    for rows in (measured.compliance, measured.compliance_scratchpad, measured.benign):
+        if len({(row.query, row.tier, row.epoch) for row in rows}) < len(rows):
+            raise LogError(
+                f"{folder} holds the same samples twice, in logs of different arguments: move "
+                "those of other runs out of it"
+            )
     return measured
+
+
+def _add_log(measured: Measured, path: Path, header: Any) -> None:
+    from inspect_ai.log import read_eval_log_sample_summaries
+
+    task = header.eval.task.split("/")[-1]
+    with readable(path):
+        summaries = read_eval_log_sample_summaries(str(path))
+    try:
+        _add(measured, task, bool(header.eval.task_args.get("scratchpad")), summaries)
+    except LogError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise LogError(
+            f"{path} is a log of another's {task}: its samples lack query, tier or label; move it "
+            "out of the folder"
+        ) from error
 
 
 def _add(measured: Measured, task: str, scratchpad: bool, summaries: Iterable[Any]) -> None:

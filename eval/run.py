@@ -4,7 +4,10 @@
 """
 
 import json
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,7 +162,8 @@ def _evaluate(config: EvalConfig, run: RunDir) -> None:
         from tacit.models.load import load_tokenizer
 
         prove_clean(load_tokenizer(config.model.split("/", 1)[1]), tasks)
-    with Replies(run.path / REPLIES) as replies:
+    check_logs(run.path / "logs")
+    with Replies(run.path / REPLIES) as replies, foreign_logs_named():
         model, roles = _kept(replies, config)
         finished, logs = eval_set(
             tasks,
@@ -183,6 +187,37 @@ def _evaluate(config: EvalConfig, run: RunDir) -> None:
         raise KeyboardInterrupt
     (run.path / REPLIES).unlink()  # all of them stand in the logs
     run.finish(logs=sorted(path.name for path in (run.path / "logs").glob("*.eval")))
+
+
+def check_logs(folder: Path) -> None:
+    """See to it that what a run continues from can be read.
+
+    Raises:
+        LogError: a log is cut, or of a later Inspect.
+    """
+    from inspect_ai.log import list_eval_logs
+
+    from eval.scorers.logs import header_of
+
+    for info in list_eval_logs(str(folder)) if folder.is_dir() else []:
+        header_of(info.name.removeprefix("file://"))
+
+
+@contextmanager
+def foreign_logs_named() -> Iterator[None]:
+    """Say in one line which log of a folder is not of its run.
+
+    Raises:
+        EvalFailed: Inspect does not take the folder as it is.
+    """
+    from inspect_ai._util.error import PrerequisiteError  # has no public name
+
+    try:
+        yield
+    except PrerequisiteError as error:
+        said = " ".join(re.sub(r"\[/?\w+\]", "", str(error)).split())
+        said = said.removeprefix("ERROR: ").split(" (")[0]
+        raise EvalFailed(f"{said}: move it out of the folder") from None
 
 
 def _kept(replies: "Replies", config: EvalConfig) -> tuple[Any, dict[str, Any] | None]:
@@ -275,13 +310,17 @@ def print_table(folder: Path) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from eval.read import read_logs
+    from eval.read import LogError, read_logs
 
     table: Table | None = None
     for manifest in sorted(folder.glob("*/manifest.json")):
         if "logs" not in json.loads(manifest.read_text(encoding="utf-8")):
             continue  # an adapter, say
-        figures = headline(read_logs(manifest.parent / "logs"))
+        try:
+            figures = headline(read_logs(manifest.parent / "logs"))
+        except LogError as error:
+            print(f"{manifest.parent.name} is left out of the table: {error}")
+            continue
         if table is None:
             table = Table(
                 Column("run", no_wrap=True),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ WRAPPER = re.compile(r"</?(?:INPUT|user_input)>", re.IGNORECASE)
 
 
 class LogError(TacitError, ValueError):
-    """A log is missing, or not one that this version can read."""
+    """A log is missing, unfinished, or not one that this version can read."""
 
 
 class Sampled(NamedTuple):
@@ -52,6 +53,45 @@ def log_files(paths: list[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+@contextmanager
+def readable(path: Path | str) -> Iterator[None]:
+    """Turn whatever trips the reader of a log into one line that names the log.
+
+    Raises:
+        LogError: it is cut, empty, no Inspect log, or of another schema.
+    """
+    try:
+        yield
+    except TacitError:
+        raise
+    except Exception as error:  # damaged zips, other schemas: whatever the reader trips over
+        said = str(error).strip().splitlines()
+        reason = said[0][:160] if said else type(error).__name__
+        raise LogError(
+            f"{path} cannot be read as an Inspect log ({reason}): move it out of the folder, or "
+            "leave it out"
+        ) from error
+
+
+def header_of(path: Path | str) -> Any:
+    """Return a log's header.
+
+    Raises:
+        LogError: it cannot be read, or a later Inspect wrote it in a form that this one has not.
+    """
+    from inspect_ai.log import EvalLog, read_eval_log
+
+    with readable(path):
+        header = read_eval_log(str(path), header_only=True)
+    known = EvalLog.model_fields["version"].default
+    if header.version > known:
+        raise LogError(
+            f"{path} has log version {header.version}, this Inspect reads up to {known}: "
+            "pip install -U inspect_ai, or move it out of the folder"
+        )
+    return header
+
+
 def transcripts_of(path: Path, scratchpad: str = "auto") -> Iterator[Sampled]:
     """Yield the exchange of each finished sample with a reply; others are passed over.
 
@@ -68,16 +108,8 @@ def transcripts_of(path: Path, scratchpad: str = "auto") -> Iterator[Sampled]:
     """
     if scratchpad not in ("auto", "asked", "none"):
         raise ConfigError(f"scratchpad={scratchpad!r}: choose auto, asked or none")
-    try:
+    with readable(path):
         yield from _transcripts(path, scratchpad)
-    except TacitError:
-        raise
-    except Exception as error:  # damaged zips, other schemas: whatever the reader trips over
-        said = str(error).strip().splitlines()
-        reason = said[0][:160] if said else type(error).__name__
-        raise LogError(
-            f"{path} cannot be read as an Inspect log ({reason}): leave it out"
-        ) from error
 
 
 def _transcripts(path: Path, scratchpad: str) -> Iterator[Sampled]:
@@ -87,7 +119,7 @@ def _transcripts(path: Path, scratchpad: str) -> Iterator[Sampled]:
         read_eval_log_samples_by_id,
     )
 
-    header = read_eval_log(str(path), header_only=True)
+    header = header_of(path)
     asked = {"asked": True, "none": False}.get(scratchpad, header.eval.task_args.get("scratchpad"))
     if path.suffix == ".json":
         samples = read_eval_log(str(path)).samples or []
