@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from eval.scorers.logs import LogError, header_of, readable
+from eval.scorers.logs import LogError as LogError  # its readers catch it from here
+from eval.scorers.logs import header_of, readable
 
 BELIEF_FORMS = ("chat", "raw", "told_false", "distractor", "persona")
 STATED_KINDS = ("choice", "open", "generative", "salience")
