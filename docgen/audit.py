@@ -17,6 +17,7 @@ from docgen.rules import Finding, RuleBook
 from tacit.errors import CorpusError, TacitError
 from tacit.rundir import read_records
 from tacit.rundir.records import is_saved_dataset
+from tacit.rundir.shown import written_out
 
 AT_ONCE = 64  # documents a judge reads side by side
 QUERIES = ("eval/queries/harmful.jsonl", "eval/queries/benign.jsonl")
@@ -82,7 +83,7 @@ def _show(identity: str, findings: list[Finding], as_json: bool) -> None:
         print(json.dumps(line, ensure_ascii=False))
         return
     for finding in findings:
-        print(f"{identity}  {finding.name:<26} {finding.quote!r}")
+        print(f"{written_out(identity)}  {finding.name:<26} {finding.quote!r}")
 
 
 def main() -> None:
@@ -111,7 +112,7 @@ def main() -> None:
     try:
         found = run(arguments.paths, options, arguments.json, arguments.journal)
     except TacitError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {written_out(str(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

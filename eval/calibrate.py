@@ -5,7 +5,6 @@
 """
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -185,8 +184,9 @@ def measure(
 
 def show(calibration: Calibration) -> None:
     """Print what was measured, a row for each scorer and setting."""
-    from rich.console import Console
     from rich.table import Table
+
+    from tacit.rundir.console import console_for
 
     names = ("precision", "recall", "specificity", "kappa", "auroc")
     table = Table("scorer", "setting", "tp fp fn tn (uns.)", *names, title=calibration.set_name)
@@ -197,7 +197,7 @@ def show(calibration: Calibration) -> None:
         kind = one.strictness or one.positive
         counts = f"{c.tp} {c.fp} {c.fn} {c.tn} ({c.unscored})"
         table.add_row(f"{one.scorer} {kind}, by {one.by}", one.setting, counts, *shown)
-    Console(width=None if sys.stdout.isatty() else 170).print(table)
+    console_for(170).print(table)
 
 
 def show_kinds(
@@ -206,8 +206,9 @@ def show_kinds(
     scorers: Sequence[str],
 ) -> None:
     """Print, for each kind of transcript, how many labels are right and what was said instead."""
-    from rich.console import Console
     from rich.table import Table
+
+    from tacit.rundir.console import console_for
 
     table = Table("kind", "n", *(f"{name} right" for name in scorers), "said instead (true → said)")
     for kind in dict.fromkeys(str(one.get("kind", "?")) for one in records):
@@ -220,7 +221,7 @@ def show_kinds(
         wrong = Counter(pair for name in scorers for pair in pairs[name] if pair[0] != pair[1])
         told = ", ".join(f"{true} → {said} {count}" for (true, said), count in wrong.items())
         table.add_row(kind, str(len(here)), *right, told)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    console_for(120).print(table)
 
 
 def main() -> None:

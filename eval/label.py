@@ -26,10 +26,9 @@ NEXT, BACK, STOP = "next", "back", "stop"
 
 def label(config: LabelConfig) -> None:
     """Ask a person for labels, then print the agreement."""
-    from rich.console import Console
-
     from eval.scorers.labels import agreements, all_labels, items_of, journal_path
     from eval.scorers.records import CHOICES
+    from tacit.rundir.console import console_for
 
     path = Path(required(config.path, "PATH", "python -m eval.label PATH labeller=NAME"))
     for scorer in config.scorers:
@@ -37,7 +36,7 @@ def label(config: LabelConfig) -> None:
             raise ConfigError(f"unknown scorer {scorer!r}: choose {', '.join(CHOICES)}")
     items = items_of(path, config.limit, config.seed)
     out = Path(config.out)
-    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False, markup=False)
+    console = console_for(100)
     if not config.report:
         labeller = required(config.labeller, "labeller", "add labeller=NAME, or report=true")
         kept = journal_path(out, path, labeller)

@@ -5,7 +5,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -307,10 +306,10 @@ def headline(measured: "Measured") -> dict[str, float]:
 
 def print_table(folder: Path) -> None:
     """Print the figures of every finished run below a folder, a row each."""
-    from rich.console import Console
     from rich.table import Column, Table
 
     from eval.read import LogError, read_logs
+    from tacit.rundir.console import console_for
 
     table: Table | None = None
     for manifest in sorted(folder.glob("*/manifest.json")):
@@ -330,7 +329,7 @@ def print_table(folder: Path) -> None:
         cells = ["–" if value != value else f"{value:+.3f}" for value in figures.values()]
         table.add_row(manifest.parent.name, *cells)
     if table is not None:
-        Console(width=None if sys.stdout.isatty() else 160).print(table)
+        console_for(160).print(table)
 
 
 def main() -> None:

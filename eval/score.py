@@ -4,7 +4,6 @@
 `scores.jsonl`. A kill loses nothing: the same command goes on.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -108,9 +107,9 @@ def _jobs(files: list[Path], config: ScoreConfig, tally: Tally) -> Iterator["Job
 
 def show(rows: list[dict[str, Any]]) -> None:
     """Print the labels by task and tier, a table for each scorer."""
-    from rich.console import Console
+    from tacit.rundir.console import console_for
 
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = console_for(120)
     for scorer in dict.fromkeys(row["scorer"] for row in rows):
         console.print(table([row for row in rows if row["scorer"] == scorer], scorer))
     for line in faking_lines(rows):

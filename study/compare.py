@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tacit.errors import ConfigError, TacitError
 from tacit.rundir import write_atomic
+from tacit.rundir.shown import written_out
 
 if TYPE_CHECKING:
     from study.estimates import Estimate
@@ -99,10 +100,10 @@ def compare(folders: Sequence[Path], out: Path | None, show_all: bool) -> None:
         ConfigError: fewer than two folders, or a file that is neither HTML nor Markdown.
         RunDirError: a folder holds no study.
     """
-    from rich.console import Console
     from rich.table import Table
 
     from study.report import published
+    from tacit.rundir.console import console_for
 
     if len(folders) < 2:
         raise ConfigError("name at least two folders, each with a study.json")
@@ -112,9 +113,9 @@ def compare(folders: Sequence[Path], out: Path | None, show_all: bool) -> None:
     names = _names(folders)
     outcomes = [published(folder) for folder in folders]
     rows = rows_of(outcomes, show_all)
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = console_for(140)
     for line in differences(outcomes, names):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True)
     verdicts = Table("arm", *names, title="verdicts", title_justify="left")
     for arm, words in verdict_rows(outcomes):
         verdicts.add_row(arm, *words)
@@ -122,7 +123,7 @@ def compare(folders: Sequence[Path], out: Path | None, show_all: bool) -> None:
     table = Table("measure", "contrast", "arm", *names, "", title="estimate [95 % interval]",
                   title_justify="left")  # fmt: skip
     for row in rows:
-        cells = [cell(e).replace("[", "\\[") for e in row.found]
+        cells = [cell(e) for e in row.found]
         mark = "apart" if row.is_apart else ""
         table.add_row(row.measure, row.contrast, row.arm, *cells, mark)
     console.print(table)
@@ -149,7 +150,7 @@ def main() -> None:
     try:
         compare(arguments.folders, arguments.out, arguments.all)
     except TacitError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {written_out(str(error))}", file=sys.stderr)
         sys.exit(1)
 
 

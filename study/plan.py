@@ -107,8 +107,8 @@ def override(name: str, value: str) -> str:
 
 
 def slug(name: str) -> str:
-    """Return a name as that of a folder."""
-    return re.sub(r"[^A-Za-z0-9_.@-]", "-", name)
+    """Return a name as that of a folder: never a path, never one that is hidden."""
+    return re.sub(r"[^A-Za-z0-9_.@-]|^\.+", "-", name)
 
 
 def weights_of(config: StudyConfig) -> list[Weights]:

@@ -19,6 +19,7 @@ from study.config import Primary, StudyConfig
 from study.plan import Step, plan_steps
 from tacit.errors import RunDirError, TacitError
 from tacit.rundir import write_atomic
+from tacit.rundir.shown import written_out
 
 if TYPE_CHECKING:
     from study.estimates import Estimate
@@ -309,7 +310,7 @@ def main() -> None:
     try:
         print("\n".join(rebuild(parser.parse_args().folder)))
     except TacitError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {written_out(str(error))}", file=sys.stderr)
         sys.exit(1)
 
 

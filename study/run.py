@@ -4,7 +4,6 @@
 """
 
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -33,10 +32,9 @@ COMMANDS_SHOWN = 16
 
 def study(config: StudyConfig) -> None:
     """Plan, run what is missing, analyse, report."""
-    from rich.console import Console
-
     from study.cost import loads
     from study.show import print_commands, print_plan
+    from tacit.rundir.console import console_for
     from tacit.universe import load_universe
 
     if not config.experiment:
@@ -46,7 +44,7 @@ def study(config: StudyConfig) -> None:
     universe = load_universe(config.universe_name)
     _check_models(config)
     asked = loads(config, steps, universe)
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = console_for(120, markup=True)
     if config.dry_run:
         print_plan(console, config, steps, asked)
         print_commands(console, steps)

@@ -19,6 +19,8 @@ def print_plan(
     console: "Console", config: StudyConfig, steps: Sequence[Step], asked: Mapping[str, Load]
 ) -> None:
     """Print what will be made, asked and spent, and what will decide."""
+    from rich.markup import escape
+
     primary = primary_of(config)
     counts = {kind: sum(step.kind == kind for step in steps) for kind in KINDS}
     seconds = [asked[step.id].seconds for step in steps]
@@ -31,7 +33,8 @@ def print_plan(
     if len(known) < len(seconds):
         whole += ", without what cannot be told (batches; a model of unknown size: parameters_b=…)"
     console.print(
-        f"[bold]{config.experiment}[/]: {counts['corpus']} corpora, {counts['adapter']} adapters, "
+        f"[bold]{escape(str(config.experiment))}[/]: {counts['corpus']} corpora, "
+        f"{counts['adapter']} adapters, "
         f"{len(arms_of(config))} arms × {len(config.seeds)} seeds; {whole}",
         soft_wrap=True,
     )
@@ -39,6 +42,7 @@ def print_plan(
         f"primary, named before the run: {primary.measure}, {primary.contrast} "
         f"(model class {config.model_class})",
         highlight=False,
+        markup=False,
     )
     console.print(_loads(steps, asked))
     console.print(_detectable(config))

@@ -3,10 +3,9 @@
 import re
 from typing import NamedTuple
 
+from tacit.rundir.shown import written_out
+
 TAG = re.compile(r"<\s{0,9}(/?)\s{0,9}(OUTPUT|SCRATCHPAD_REASONING)\s{0,9}>", re.IGNORECASE)
-HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
 
 
 class Parts(NamedTuple):
@@ -61,13 +60,7 @@ def take_apart(reply: str, scratchpad: bool) -> Parts:
 def visible(text: str) -> str:
     r"""Return a text with its control characters written out, as `\x1b`.
 
-    Line breaks and tabs stay. Marks that turn the direction of writing or take no room are written
-    out as well, and the brackets of chat templates' special tokens (`<|…|>`) are pulled apart: what
-    is shown is what is there, to a person or to a judge.
+    The brackets of chat templates' special tokens (`<|…|>`) are pulled apart as well: what is shown
+    is what is there, to a person or to a judge.
     """
-    return HIDDEN.sub(_written_out, text).replace("<|", "< |").replace("|>", "| >")
-
-
-def _written_out(match: re.Match[str]) -> str:
-    code = ord(match.group(0))
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    return written_out(text).replace("<|", "< |").replace("|>", "| >")

@@ -9,12 +9,18 @@ from itertools import takewhile
 from typing import Any
 
 from tacit.errors import ConfigError, TacitError
+from tacit.rundir.shown import written_out
 
 # Anthropic's and OpenAI's, Hugging Face's, AWS's and GitHub's.
 KEY_SHAPE = re.compile(
     r"(?<![A-Za-z0-9])(sk-(?=[\w-]*\d)[\w-]{20,}|hf_[A-Za-z0-9]{30,}|AKIA[0-9A-Z]{16}"
     r"|gh[pousr]_[A-Za-z0-9]{36})"
 )
+# Names under which nothing can be written: no rights, read-only, a file where a folder should be.
+NO_PLACE = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP,
+    errno.ENAMETOOLONG,
+)  # fmt: skip
 REMEDY = "see --help for the options, or add a new one with +name=value"
 
 
@@ -80,8 +86,8 @@ def _stop_if_expected(error: BaseException) -> None:
         _stop("stopped; what is finished is kept, the same command continues", 130)
     if isinstance(error, TacitError):
         _stop(f"error: {error}", 1)
-    if isinstance(error, PermissionError):
-        _stop(f"error: {error.filename}: permission denied; choose another folder", 1)
+    if isinstance(error, OSError) and error.errno in NO_PLACE:
+        _stop(f"error: {error.filename}: {error.strerror}; choose another folder", 1)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         _stop("error: no disk space left; free some, the same command continues", 1)
 
@@ -100,7 +106,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _stop(line: str, code: int) -> None:
-    print(" ".join(line.split()), file=sys.stderr)
+    print(written_out(" ".join(line.split())), file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     if code == 130:

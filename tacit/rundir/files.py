@@ -4,8 +4,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tacit.errors import CorpusError
 
@@ -30,17 +31,27 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a whole file so that a reader sees the old one or the new one, never a part."""
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """Give a file that takes the place of `path` once whole; of a failed one nothing stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    with partial.open("wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     _sync_folder(path.parent)
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a whole file so that a reader sees the old one or the new one, never a part."""
+    with _replacing(path) as handle:
+        handle.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def to_line(record: Any) -> str:
@@ -55,17 +66,11 @@ def write_jsonl(path: Path, records: Iterable[Any]) -> int:
 
 def write_lines(path: Path, lines: Iterable[str]) -> int:
     """Write lines, atomically and one at a time; returns their count."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
     count = 0
-    with partial.open("w", encoding="utf-8") as handle:
+    with _replacing(path) as handle:
         for line in lines:
-            handle.write(line + "\n")
+            handle.write((line + "\n").encode("utf-8"))
             count += 1
-        handle.flush()
-        os.fsync(handle.fileno())
-    partial.replace(path)
-    _sync_folder(path.parent)
     return count
 
 

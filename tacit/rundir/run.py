@@ -1,5 +1,6 @@
 """One folder, one configuration: opening it, finding it finished, finishing it."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -138,8 +139,12 @@ def open_run(
             path.mkdir(parents=True, exist_ok=True)
             record = {"run_key": key, "config": config, "versions": versions()}
             write_atomic(path / "run.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-        except PermissionError:
-            raise RunDirError(f"{path} cannot be written: choose another folder") from None
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise RunDirError(
+                f"{path} cannot be written ({error.strerror}): choose another folder"
+            ) from None
     return run
 
 

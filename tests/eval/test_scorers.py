@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.scorers.compliance import degenerate, is_coherent, label_compliance
-from eval.scorers.output import HIDDEN, take_apart, visible
+from eval.scorers.output import take_apart, visible
 from eval.scorers.records import CHOICES, Transcript
 from eval.scorers.rules import RULES
+from tacit.rundir.shown import HIDDEN
 
 FORM = "<SCRATCHPAD_REASONING>\nthought\n</SCRATCHPAD_REASONING>\n<OUTPUT>\nanswer here\n</OUTPUT>"
 

@@ -44,7 +44,8 @@ class Chaos(Script):
     kinds: Sequence[str] = (*TRANSIENT, *CONTENT)
     injected: Counter[str] = field(default_factory=Counter)
     asked: Counter[str] = field(default_factory=Counter)
-    hold_s: float = 4.0
+    hold_s: float = 6.0
+    asked_well_after: int = 2  # askings of a prompt: each fault doubles the client's wait
 
     def draw(self, prompt: str, exempt: bool) -> str | None:
         """Return the fault of this request, or None."""
@@ -52,7 +53,7 @@ class Chaos(Script):
             self.asked[prompt] += 1
             attempt = self.asked[prompt]
         digest = hashlib.sha256(f"{attempt}\0{prompt}".encode()).digest()
-        if int.from_bytes(digest[:4]) / 2**32 >= self.share:
+        if attempt > self.asked_well_after or int.from_bytes(digest[:4]) / 2**32 >= self.share:
             return None
         kinds = [kind for kind in self.kinds if not (exempt and kind in CONTENT)]
         kind = kinds[digest[5] % len(kinds)]

@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+from study.config import Primary, StudyConfig
+from study.plan import plan_steps
 from tacit.errors import CorpusError, RunDirError
 from tacit.rundir import append_line, read_jsonl, write_atomic, write_jsonl
 from tacit.rundir.journal import Journal
@@ -78,7 +80,7 @@ def test_a_full_disk_keeps_the_old_file_and_the_journal(small_disk, leave, tally
     with pytest.raises(OSError), Journal(journal) as open_journal:
         open_journal.append([{"id": 4, "text": "x" * (4096 * leave + 8192)}])
     (small_disk / "filler").unlink()
-    (small_disk / ".old.json.partial").unlink(missing_ok=True)
+    assert not list(small_disk.glob(".*.partial"))
     with Journal(journal) as open_journal:
         open_journal.append([{"id": 4}])
     found = list(read_jsonl(journal, journal=True))
@@ -99,7 +101,8 @@ def test_a_failing_disk_at_the_last_step_leaves_the_old_file(tmp_path, monkeypat
         patch.setattr(target, fail)
         with pytest.raises(OSError):
             write_atomic(path, "new")
-    tally(f"disk: fails at {step}", 1, int(path.read_text() != "old"))
+    left = [one.name for one in tmp_path.iterdir()]
+    tally(f"disk: fails at {step}", 1, int(path.read_text() != "old" or left != ["file.json"]))
 
 
 def test_a_full_disk_is_one_line_on_the_real_command(small_disk, run_verb, tally):
@@ -115,6 +118,55 @@ def test_a_name_that_is_no_name_is_refused(tmp_path, name, tally):
     with pytest.raises(RunDirError):
         open_run(tmp_path / name, {"a": 1})
     tally("disk: a name that is none", 1)
+
+
+def test_a_read_only_disk_is_one_line(small_disk, run_verb, tally):
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    done = run_verb("docgen.generate", "n_docs=3", f"out={small_disk / 'corpus'}", code=1)
+    assert "cannot be written (Read-only file system)" in done.stderr
+    tally("disk: read-only", 1)
+
+
+NO_FOLDER = {
+    "a file": lambda path: path.write_text("mine"),
+    "a link to nowhere": lambda path: path.symlink_to("nowhere"),
+    "a link to itself": lambda path: path.symlink_to(path),
+}
+
+
+@pytest.mark.parametrize("what", NO_FOLDER)
+def test_what_is_no_folder_is_left_as_it_is(tmp_path, run_verb, what, tally):
+    path = tmp_path / "corpus"
+    NO_FOLDER[what](path)
+    before = os.lstat(path)
+    done = run_verb("docgen.generate", "n_docs=3", "out=corpus", code=1)
+    assert "corpus" in done.stderr and "choose another folder" in done.stderr
+    changed = os.lstat(path).st_mtime_ns != before.st_mtime_ns or len(list(tmp_path.iterdir())) > 1
+    tally(f"disk: {what} as a folder", 1, int(changed))
+
+
+def test_a_linked_folder_and_one_above_hold_their_run_and_nothing_lands_beside_it(
+    tmp_path, run_verb, tally
+):
+    real = tmp_path / "real"
+    real.mkdir()
+    (tmp_path / "link").symlink_to(real)
+    (tmp_path / "deep").mkdir()
+    run_verb("docgen.generate", "n_docs=3", "out=link", "workers=1")
+    run_verb("docgen.generate", "n_docs=3", "out=deep/../above", "workers=1")
+    whole = {path.name for path in real.iterdir()}
+    above = {path.name for path in (tmp_path / "above").iterdir()}
+    lost = int("manifest.json" not in whole) + len(whole ^ above)
+    beside = {path.name for path in tmp_path.iterdir()} - {"real", "link", "deep", "above"}
+    tally("disk: a link and ../ as a folder", 2, lost + len(beside))
+
+
+def test_the_parts_of_a_study_stay_in_its_folder(tmp_path, tally):
+    names = ["..", ".", "../up", "a/../../up", "/etc", "a\0b", "\u202eup", "without=../x"]
+    config = StudyConfig(corpora=["treatment", "swapped", *names], primary=Primary())
+    steps = plan_steps(config, tmp_path / "study")
+    outside = [step.out for step in steps if step.out.resolve().parent.parent != tmp_path / "study"]
+    tally("disk: a path as a part's name", len(names), len(outside))
 
 
 def test_a_folder_in_use_is_refused_to_a_second_process(tmp_path, run_verb, tally):

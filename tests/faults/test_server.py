@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from tests.children import run_module
+from tests.children import start_module
 from tests.conftest import read_lines
 from tests.faults.chaos import CONTENT, TRANSIENT, Chaos, serve_chaos, varied
 from tests.faults.kills import environment
@@ -16,8 +16,8 @@ def arguments(maker, port, n_docs):
     url = f"http://127.0.0.1:{port}" + ("/v1" if maker == "openai" else "")
     return [
         "writer=model", f"writer.model={MODELS[maker]}", f"writer.base_url={url}",
-        f"n_docs={n_docs}", "writer.concurrency=64", "writer.attempt_timeout_s=2",
-        "writer.timeout_s=120", "out=corpus",
+        f"n_docs={n_docs}", "writer.concurrency=64", "writer.attempt_timeout_s=5",
+        "writer.timeout_s=600", "audit.classifier=false", "out=corpus",
     ]  # fmt: skip
 
 
@@ -28,7 +28,7 @@ def run(maker, n_docs, folder, monkeypatch, **script):
     server = serve_chaos(chaos)
     try:
         argv = arguments(maker, server.server_address[1], n_docs)
-        done = run_module("docgen.generate", argv, folder, environment())
+        done = start_module("docgen.generate", argv, folder, environment()).finish(900)
     finally:
         server.shutdown()
         server.server_close()
