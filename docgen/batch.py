@@ -9,9 +9,19 @@ they have ended, tell which is ours. Nothing is submitted while that is open.
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
-from docgen.ask import Ledger, Progress, Reply, Request, as_model_error, known_replies, reply_record
+from docgen.ask import (
+    GARBLED_TRIES,
+    Ledger,
+    Progress,
+    Reply,
+    Request,
+    as_model_error,
+    known_replies,
+    reply_record,
+)
 from docgen.config import WriterOptions
 from tacit.errors import ModelError
 from tacit.rundir.journal import Journal
@@ -19,6 +29,11 @@ from tacit.rundir.journal import Journal
 LARGEST_BATCH = 10_000  # the service takes 100,000; smaller ones come back sooner
 ROUNDS = 4  # times a request that expired or failed on the server's side is queued again
 CLOCK_SLACK = timedelta(minutes=5)
+BUSY_STATUS = (408, 409, 429, 503, 529)  # not taken: it may be sent again
+SUBMIT_TRIES = 8
+SHORT_TRIES = 3
+LISTED_AFTER_S = 5.0
+Sleep = Callable[[float], None]
 
 
 def ask_in_batches(
@@ -27,7 +42,7 @@ def ask_in_batches(
     journal: Journal,
     ledger: Ledger,
     progress: Progress,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Sleep = time.sleep,
 ) -> list[Reply]:
     """Return the reply to each request, in order; those in the journal are not asked again.
 
@@ -49,7 +64,7 @@ def ask_in_batches(
                 return [known[request.key] for request in requests]
             ledger.refuse_to_overspend(len(todo))
             for start in range(0, len(todo), LARGEST_BATCH):
-                _submit(client, journal, model, todo[start : start + LARGEST_BATCH])
+                _submit(client, journal, model, todo[start : start + LARGEST_BATCH], sleep)
         _settle_open_intents(client, journal, ledger, options, sleep)
     except (anthropic.APIStatusError, anthropic.APIConnectionError) as error:
         raise as_model_error(error, model) from None
@@ -63,7 +78,9 @@ def ask_in_batches(
     return [known[request.key] for request in requests]
 
 
-def _submit(client: Any, journal: Journal, model: str, requests: Sequence[Request]) -> None:
+def _submit(
+    client: Any, journal: Journal, model: str, requests: Sequence[Request], sleep: Sleep
+) -> None:
     """Write the intent, submit, write the batch's id."""
     intent = {
         "event": "intent",
@@ -72,27 +89,76 @@ def _submit(client: Any, journal: Journal, model: str, requests: Sequence[Reques
         "stages": {request.key: request.stage for request in requests},
     }
     journal.append([intent])
-    batch = client.messages.batches.create(
-        requests=[
-            {
-                "custom_id": request.key,
-                "params": {
-                    "model": model,
-                    "max_tokens": request.max_tokens,
-                    "system": [
-                        {
-                            "type": "text",
-                            "text": request.system,
-                            "cache_control": {"type": "ephemeral"},
-                        }
-                    ],
-                    "messages": [{"role": "user", "content": request.prompt}],
-                },
-            }
-            for request in requests
-        ]
+    batch = _create(client, model, requests, sleep)
+    if batch is not None:
+        journal.append([{"event": "batch", "at": intent["at"], "id": batch.id}])
+
+
+def _create(client: Any, model: str, requests: Sequence[Request], sleep: Sleep) -> Any:
+    """Return the new batch, or None where it may have arrived although no answer says so.
+
+    That one is searched for before anything else is sent: the library, left to itself, would send
+    it again, and both would be paid for.
+    """
+    import anthropic
+    from anthropic.types.messages import MessageBatch
+
+    once = client.with_options(max_retries=0)
+    for attempt in range(SUBMIT_TRIES):
+        try:
+            batch = once.messages.batches.create(
+                requests=[_as_item(request, model) for request in requests]
+            )
+            return batch if isinstance(batch, MessageBatch) else None
+        except anthropic.APIStatusError as error:
+            if error.status_code not in BUSY_STATUS and error.status_code < 500:
+                raise
+            if error.status_code not in BUSY_STATUS:
+                break
+            refusal = error
+        except (anthropic.APIConnectionError, ValueError):
+            break
+        sleep(2.0**attempt)
+    else:
+        raise refusal
+    sleep(LISTED_AFTER_S)
+    return None
+
+
+def _as_item(request: Request, model: str) -> dict[str, Any]:
+    cached = {"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}
+    return {
+        "custom_id": request.key,
+        "params": {
+            "model": model,
+            "max_tokens": request.max_tokens,
+            "system": [cached],
+            "messages": [{"role": "user", "content": request.prompt}],
+        },
+    }
+
+
+def _read(call: Callable[[], Any], sleep: Sleep) -> Any:
+    """Return what a call reads; a body that breaks off or can not be read is asked for again.
+
+    Raises:
+        ModelError: no answer could be read in `GARBLED_TRIES` calls.
+    """
+    import anthropic
+
+    for attempt in range(GARBLED_TRIES):
+        if attempt:
+            sleep(2.0 ** (attempt - 1))
+        try:
+            return call()
+        except anthropic.AnthropicError:
+            raise
+        except Exception as error:  # in mid-body the library raises what its transport does
+            last = f"{type(error).__name__}: {error}"
+    raise ModelError(
+        f"{GARBLED_TRIES} answers about a batch could not be read ({last[:120]}): check "
+        "writer.base_url; what is finished is kept, run the same command again"
     )
-    journal.append([{"event": "batch", "at": intent["at"], "id": batch.id}])
 
 
 def open_intents(journal: Journal) -> list[dict[str, Any]]:
@@ -111,7 +177,7 @@ def _settle_open_intents(
     journal: Journal,
     ledger: Ledger,
     options: WriterOptions,
-    sleep: Callable[[float], None],
+    sleep: Sleep,
 ) -> None:
     """Take in the results of everything submitted, in whatever order it ended."""
     for intent in open_intents(journal):
@@ -119,17 +185,18 @@ def _settle_open_intents(
         fault = None
         if batch_id is not None:
             _wait(client, batch_id, options, sleep)
-            fault = _take_in(client, batch_id, intent, journal, ledger)
+            fault = _take_in(client, batch_id, intent, journal, ledger, sleep)
         # Settled before it is said: a refused request must not stop every later run as well.
         journal.append([{"event": "settled", "at": intent["at"], "id": batch_id}])
         if fault is not None:
             raise ModelError(fault)
 
 
-def _wait(
-    client: Any, batch_id: str, options: WriterOptions, sleep: Callable[[float], None]
-) -> None:
-    while client.messages.batches.retrieve(batch_id).processing_status != "ended":
+def _wait(client: Any, batch_id: str, options: WriterOptions, sleep: Sleep) -> None:
+    def status() -> str:
+        return str(client.messages.batches.retrieve(batch_id).processing_status)
+
+    while _read(status, sleep) != "ended":
         sleep(options.poll_s)
 
 
@@ -138,31 +205,52 @@ def _search_batch(
     journal: Journal,
     intent: dict[str, Any],
     options: WriterOptions,
-    sleep: Callable[[float], None],
+    sleep: Sleep,
 ) -> str | None:
     """Return the batch that an intent led to before the crash, or None if it never arrived."""
     since = datetime.fromisoformat(intent["at"]) - CLOCK_SLACK
     wanted = set(intent["custom_ids"])
     taken = {r["id"] for r in journal.records if r.get("event") in ("batch", "settled")}
-    for batch in client.messages.batches.list(limit=100):
-        if batch.created_at < since:
-            break  # the newest come first
-        counts = batch.request_counts
-        total = sum(
-            getattr(counts, name)
-            for name in ("processing", "succeeded", "errored", "canceled", "expired")
-        )
-        if batch.id in taken or total != len(wanted):
+
+    def candidates() -> list[Any]:
+        newest_first = client.messages.batches.list(limit=100)
+        return list(takewhile(lambda batch: batch.created_at >= since, newest_first))
+
+    for batch in _read(candidates, sleep):
+        if batch.id in taken or _total(batch) != len(wanted):
             continue
         _wait(client, batch.id, options, sleep)
-        first = next(iter(client.messages.batches.results(batch.id)), None)
-        if first is not None and first.custom_id in wanted:
+        if any(item.custom_id in wanted for item in _results(client, batch.id, sleep)):
             return str(batch.id)
     return None
 
 
+def _results(client: Any, batch_id: str, sleep: Sleep) -> list[Any]:
+    """Return the results of a batch that ended; fewer than it says it has are read again."""
+    found: list[Any] = []
+    wanted = _read(lambda: _total(client.messages.batches.retrieve(batch_id)), sleep)
+    for attempt in range(SHORT_TRIES):
+        if attempt:
+            sleep(2.0**attempt)
+        found = _read(lambda: list(client.messages.batches.results(batch_id)), sleep)
+        if len(found) >= wanted:
+            break
+    return found
+
+
+def _total(batch: Any) -> int:
+    counts = batch.request_counts
+    names = ("processing", "succeeded", "errored", "canceled", "expired")
+    return sum(getattr(counts, name) for name in names)
+
+
 def _take_in(
-    client: Any, batch_id: str, intent: dict[str, Any], journal: Journal, ledger: Ledger
+    client: Any,
+    batch_id: str,
+    intent: dict[str, Any],
+    journal: Journal,
+    ledger: Ledger,
+    sleep: Sleep,
 ) -> str | None:
     """Journal every result that succeeded; what expired, failed or was cancelled stays open.
 
@@ -172,7 +260,7 @@ def _take_in(
     known = known_replies(journal)
     fault = None
     taken: list[tuple[Reply, str]] = []
-    for item in client.messages.batches.results(batch_id):
+    for item in _results(client, batch_id, sleep):
         if item.custom_id in known or item.custom_id not in intent["stages"]:
             continue
         if item.result.type == "errored" and _is_our_fault(item.result.error):

@@ -114,6 +114,11 @@ def run_side_by_side(study: Path, steps: Sequence[Step], workers: int, watcher: 
                 del running[step.id]
                 state = states[step.id]
                 state.seconds = time.monotonic() - state.started
+                if child.returncode and _is_held(step.out):
+                    # A process of an earlier call, still loading when this one looked, was first.
+                    state.word = "held"
+                    watcher.changed(step, state)
+                    continue
                 hole = conclude_step(study, step, child.returncode, state.seconds)
                 state.word, state.why = ("failed", hole.why) if hole else ("done", "")
                 watcher.changed(step, state)

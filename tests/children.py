@@ -40,6 +40,11 @@ class Child:
     out: Path
     err: Path
 
+    def await_begin(self) -> None:
+        """Return once the process leads its group, heeds Ctrl-C and writes to its files."""
+        while self.process.is_alive() and not self.err.exists():
+            self.process.join(0.01)
+
     def send(self, number: int, to_group: bool = False) -> bool:
         """Send a signal, to its own process group where it leads one; False where it had ended."""
         if not self.process.is_alive():

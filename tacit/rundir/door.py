@@ -27,9 +27,17 @@ REMEDY = "see --help for the options, or add a new one with +name=value"
 def enter(verb: Callable[[Any], None], config_name: str, schema: type) -> None:
     """Run a verb behind Hydra, with `conf/<config_name>.yaml` checked against a dataclass.
 
-    The verb gets the dataclass. Expected errors print one line and exit 1; Ctrl-C exits 130.
-    Set `TACIT_TRACEBACK=1` to see where an error came from.
+    The verb gets the dataclass. Expected errors print one line and exit 1; Ctrl-C exits 130, also
+    while libraries load. Set `TACIT_TRACEBACK=1` to see where an error came from.
     """
+    try:
+        _enter(verb, config_name, schema)
+    except BaseException as error:
+        _stop_if_expected(error)
+        raise
+
+
+def _enter(verb: Callable[[Any], None], config_name: str, schema: type) -> None:
     import hydra
     from hydra.core.config_store import ConfigStore
     from hydra.errors import HydraException
@@ -41,7 +49,7 @@ def enter(verb: Callable[[Any], None], config_name: str, schema: type) -> None:
     ConfigStore.instance().store(name=f"{config_name}_schema", node=schema)
 
     def task(config: Any) -> None:
-        # Handled here as well as below: Hydra prints a line of its own for what it sees raised.
+        # Handled here as well: Hydra prints a line of its own for what it sees raised.
         try:
             refuse_keys(OmegaConf.to_container(config, resolve=True))
             verb(OmegaConf.to_object(config))
@@ -54,9 +62,6 @@ def enter(verb: Callable[[Any], None], config_name: str, schema: type) -> None:
         hydra.main(version_base="1.3", config_path="pkg://conf", config_name=config_name)(task)()
     except (HydraException, OmegaConfBaseException) as error:
         _stop(f"error: {_first_line(error)} ({REMEDY})", 1)
-    except BaseException as error:
-        _stop_if_expected(error)
-        raise
 
 
 def refuse_keys(value: Any, name: str = "") -> None:

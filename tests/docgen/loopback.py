@@ -150,7 +150,8 @@ class Handler(BaseHTTPRequestHandler):
             lost = script.faults.get("lost_of_each_batch", 0)
             rows = []
             refused = script.faults.get("refused_of_each_batch", 0)
-            for number, one in enumerate(reversed(requests)):
+            absent = script.faults.get("missing_of_each_batch", 0)
+            for number, one in enumerate(reversed(requests[absent:])):
                 if number < refused:
                     fault = error("invalid_request_error", "not a valid request")
                     result: dict[str, Any] = {"type": "errored", "error": fault}

@@ -26,6 +26,8 @@ TRANSIENT = (
 )  # fmt: skip
 # What came is no document; docgen asks once more by itself, then leaves it out with the reason.
 CONTENT = ("empty", "max_tokens", "refusal")
+# Of the calls about batches: what is sent may have arrived although the answer is lost.
+BATCH = ("429_seconds", "500", "529", "reset", "reset_in_body", "truncated_json", "not_json")
 
 
 def varied(prompt: str) -> str:
@@ -45,6 +47,8 @@ class Chaos(Script):
     injected: Counter[str] = field(default_factory=Counter)
     asked: Counter[str] = field(default_factory=Counter)
     hold_s: float = 6.0
+    batch_kinds: Sequence[str] = ()  # every second call about batches fails in the next of these
+    batch_calls: int = 0
     asked_well_after: int = 2  # askings of a prompt: each fault doubles the client's wait
 
     def draw(self, prompt: str, exempt: bool) -> str | None:
@@ -61,6 +65,15 @@ class Chaos(Script):
             self.injected[kind] += 1
         return kind
 
+    def draw_of_batches(self) -> str | None:
+        """Return the fault of this call about batches, or None."""
+        self.batch_calls += 1
+        if not self.batch_kinds or self.batch_calls % 2:
+            return None
+        kind = self.batch_kinds[self.batch_calls // 2 % len(self.batch_kinds)]
+        self.injected[kind] += 1
+        return kind
+
 
 class ChaosHandler(Handler):
     script: Chaos
@@ -68,7 +81,9 @@ class ChaosHandler(Handler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if self.path.startswith("/v1/messages/batches"):
-            self.answer(200, self.new_batch(body))
+            kind = self.script.draw_of_batches()
+            answer = None if kind in ("429_seconds", "529") else self.new_batch(body)
+            self.spoil(kind, json.dumps(answer).encode())
             return
         is_openai = self.path.endswith("/chat/completions")
         if is_openai:
@@ -81,6 +96,32 @@ class ChaosHandler(Handler):
             getattr(self, f"fault_{kind}")(body, is_openai)
         else:
             self.answer(200, self.reply(body, is_openai, kind))
+
+    def do_GET(self) -> None:
+        self.kind = self.script.draw_of_batches()
+        super().do_GET()
+
+    def answer(self, status: int, body: Any, lines: bool = False) -> None:
+        if self.command == "POST":
+            super().answer(status, body, lines)
+            return
+        rows = [json.dumps(row) + "\n" for row in body] if lines else [json.dumps(body)]
+        self.spoil(self.kind, "".join(rows).encode())
+
+    def spoil(self, kind: str | None, data: bytes) -> None:
+        """Send an answer about batches, or what is left of it."""
+        if kind in ("429_seconds", "500", "529"):
+            self.refuse(int(kind[:3]), {"retry-after": "0"})
+        elif kind == "reset":
+            self.reset()
+        elif kind == "reset_in_body":
+            self.head("application/json", len(data))
+            self.wfile.write(data[: len(data) // 2])
+            self.reset()
+        elif kind == "not_json":
+            self.send_whole("text/html", b"<html><body>Bad gateway, with status 200</body></html>")
+        else:
+            self.send_whole("application/json", data[: len(data) // (2 if kind else 1)])
 
     def reply(self, body: dict[str, Any], is_openai: bool, kind: str | None = None) -> Any:
         said = self.script.reply(body)

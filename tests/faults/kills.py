@@ -64,6 +64,7 @@ def killed_run(
         number = rng.choice(SIGNALS)
         moment = rng.uniform(EARLIEST, 0.95) * seconds
         child = start_module(module, argv, folder, environment(), own_group=True)
+        child.await_begin()
         child.process.join(moment)
         # What ends before its kill was not killed, and is not counted.
         sent = child.send(number, whole_group)
@@ -82,11 +83,11 @@ def killed_run(
 
 
 def _ended_by(number: signal.Signals, done: CompletedProcess[str]) -> bool:
-    """Whether a process ended as a signal should end it; Python itself reports an early Ctrl-C."""
+    """Whether a process ended as a signal should end it; outside the door Python says so itself."""
     if number == signal.SIGKILL:
         return done.returncode == -9
-    early = "KeyboardInterrupt" in done.stderr and "run_module" in done.stderr
-    return done.returncode == 130 or (early and "door.py" not in done.stderr)
+    is_pythons = "KeyboardInterrupt" in done.stderr and "door.py" not in done.stderr
+    return done.returncode == 130 or is_pythons
 
 
 def contents(folder: Path, names: Sequence[str]) -> dict[str, bytes]:

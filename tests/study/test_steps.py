@@ -95,6 +95,22 @@ def test_a_step_waits_for_a_process_that_outlived_an_earlier_call(steps, command
     assert time.monotonic() - started > 0.7
 
 
+def test_a_step_that_came_second_to_an_outliving_process_waits_and_has_not_failed(
+    steps, monkeypatch, tmp_path
+):
+    """The first command finds the folder taken: here by its own child, which outlives it."""
+    holds = "handle = open(sys.argv[1] + '/.lock', 'w'); fcntl.flock(handle, fcntl.LOCK_EX);"
+    first = f"import fcntl, os, sys, time; os.makedirs(sys.argv[1]); {holds}"
+    first += "os.fork() and os._exit(1); time.sleep(0.6)"
+    commands = iter([first, WRITES])
+    monkeypatch.setattr(
+        schedule, "argv", lambda step: [sys.executable, "-S", "-c", next(commands), str(step.out)]
+    )
+    told = Told()
+    run_side_by_side(tmp_path / "study", [steps[3]], 1, told)
+    assert [word for word, _ in told.lines] == ["running", "held", "running", "done"]
+
+
 def test_a_part_of_another_configuration_is_named(steps, commands, tmp_path):
     study = tmp_path / "study"
     run_side_by_side(study, steps, 2, Told())
