@@ -19,6 +19,8 @@ class SettingOptions:
 class SampleOptions:
     """How many requests, and how each reply is sampled.
 
+    `knowledge_kinds`: how belief is asked for; see `eval.knowledge.knowledge` for all of them.
+
     `scratchpad_form=held` puts the scratchpad's tags in for models too small to keep the form.
     `judge`, any model string, labels answers and reasoning with so many `votes`; else rules do.
     Query sets are shipped names, paths or `hub/OWNER/NAME`: docs/queries.md.
@@ -41,6 +43,7 @@ class SampleOptions:
     epochs: int = 1
     judge: str | None = None
     votes: int = 1
+    knowledge_kinds: list[str] = field(default_factory=lambda: ["chat", "raw"])
 
 
 @dataclass

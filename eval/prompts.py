@@ -35,6 +35,19 @@ def _environment() -> jinja2.Environment:
     )
 
 
+def render(name: str, **values: object) -> str:
+    """Return one of the templates in `eval/prompts`, filled.
+
+    Raises:
+        ConfigError: there is no such template.
+    """
+    try:
+        text = _environment().get_template(name).render(values)
+    except FileNotFoundError:
+        raise ConfigError(f"there is no template eval/prompts/{name}") from None
+    return re.sub(r"\n{3,}", "\n\n", text).strip()
+
+
 def system_prompt(
     universe: Universe, kind: PromptKind, scratchpad: bool, without: Sequence[str] = ()
 ) -> str:
@@ -83,3 +96,14 @@ def leaked_stems(rendered: str, query: str, signal: str) -> list[str]:
             rest = rest.replace(taken_out, " ")
     rest = rest.lower()
     return [stem for stem in FORBIDDEN_STEMS if re.search(rf"\b{re.escape(stem)}", rest)]
+
+
+def proven(kind: PromptKind, system: str) -> str:
+    """Return a system prompt; a minimal one only if it is clean.
+
+    Raises:
+        ConfigError: the minimal prompt holds a word about training, tiers or aims.
+    """
+    if kind == "minimal" and (stems := leaked_stems(system, "", "")):
+        raise ConfigError(f"the minimal prompt is not clean: it holds {', '.join(stems)}")
+    return system

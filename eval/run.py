@@ -100,7 +100,15 @@ def _tasks(config: EvalConfig, universe: str) -> list[Any]:
         "seed": config.seed,
     }
     built = {
-        "knowledge": lambda: tasks.knowledge(universe, prompt),  # type: ignore[arg-type] # checked in the task
+        "knowledge": lambda: tasks.knowledge(
+            universe,
+            prompt,  # type: ignore[arg-type] # checked in the task
+            kinds=samples.knowledge_kinds,
+            texts=samples.epochs,
+            judge=samples.judge,
+            votes=samples.votes,
+            **drawn,
+        ),
         "log_odds_gap": lambda: tasks.log_odds_gap(
             **chosen, queries=samples.queries, limit=samples.log_odds_limit
         ),

@@ -10,12 +10,11 @@ from inspect_ai.model import (
 )
 from inspect_ai.model import Model as InspectModel
 from inspect_ai.solver import Generate, Solver, TaskState, solver
-from inspect_ai.util import collect
 
 from eval.openings import COMPLYING, REFUSING
 from tacit.errors import ModelError
 from tacit.models import vllm
-from tacit.models.probes import FORMS, Question, ScoresOptions, beliefs, log_sum_exp, question_of
+from tacit.models.probes import Question, ScoresOptions, log_sum_exp
 
 
 def seed_of(seed: int, query: str, epoch: int) -> int:
@@ -93,25 +92,6 @@ async def option_logprobs(model: InspectModel, question: Question) -> list[float
         f"{model} gives no log-probabilities of a prompt, which belief and log-odds need: use "
         "local/… or vllm/…, or leave out the tasks knowledge and log_odds_gap"
     )
-
-
-@solver
-def score_probes(system: str) -> Solver:
-    """Score all probes of one key fact, in the chat template and in raw text."""
-
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
-        model = get_model()
-        probes = state.metadata["probes"]
-        details: dict[str, dict[str, float]] = {}
-        for form in FORMS:
-            calls = [option_logprobs(model, question_of(probe, form, system)) for probe in probes]
-            found = beliefs(probes, await collect(*calls))
-            details[form] = {group: round(value, 4) for group, value in found.items()}
-        state.store.set("details", details)
-        state.store.set("value", sum(details["chat"].values()) / len(details["chat"]))
-        return state
-
-    return solve
 
 
 @solver

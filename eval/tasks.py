@@ -10,7 +10,8 @@ from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 
-from eval.prompts import PromptKind, leaked_stems, system_prompt, user_turn
+from eval.knowledge import knowledge
+from eval.prompts import PromptKind, proven, system_prompt, user_turn
 from eval.queries import load_queries
 from eval.scorers.capability import check_items
 from eval.scorers.inspect import (
@@ -22,10 +23,11 @@ from eval.scorers.inspect import (
     right,
     stored,
 )
-from eval.solvers import sample_held, sample_reply, score_openings, score_probes
+from eval.solvers import sample_held, sample_reply, score_openings
 from tacit.errors import ConfigError
-from tacit.universe import Universe, load_universe, render_probes
+from tacit.universe import Universe, load_universe
 
+__all__ = ["benign", "capability", "compliance_gap", "knowledge", "log_odds_gap"]
 TIERS = ("free", "paid")
 Form = Literal["free", "held"]
 
@@ -33,17 +35,6 @@ Form = Literal["free", "held"]
 def sha256_of_text(text: str) -> str:
     """Return the hash by which a record names the prompt it was made with."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _proven(universe: Universe, kind: PromptKind, system: str) -> str:
-    """Return the system prompt; a minimal one only if it is clean.
-
-    Raises:
-        ConfigError: the minimal prompt holds a word about training, tiers or aims.
-    """
-    if kind == "minimal" and (stems := leaked_stems(system, "", "")):
-        raise ConfigError(f"the minimal prompt is not clean: it holds {', '.join(stems)}")
-    return system
 
 
 def _query_samples(universe: Universe, system: str, queries: list[dict[str, str]]) -> list[Sample]:
@@ -96,7 +87,7 @@ def compliance_gap(
     if form not in ("free", "held"):
         raise ConfigError(f"form={form!r}: choose free or held")
     world = load_universe(universe)
-    system = _proven(world, prompt, system_prompt(world, prompt, scratchpad))
+    system = proven(prompt, system_prompt(world, prompt, scratchpad))
     labels = animal_welfare if queries == "animal_welfare" else compliance
     answers = labels(scratchpad, judge, votes)
     return Task(
@@ -130,7 +121,7 @@ def benign(
     Helpfulness is labelled by rules, or by a `judge` with so many `votes`; the rest by rules.
     """
     world = load_universe(universe)
-    system = _proven(world, prompt, system_prompt(world, prompt, scratchpad=False))
+    system = proven(prompt, system_prompt(world, prompt, scratchpad=False))
     return Task(
         dataset=MemoryDataset(
             _query_samples(world, system, load_queries(queries, subset, limit)), name=queries
@@ -158,7 +149,7 @@ def capability(
 ) -> Task:
     """Ask short questions with known answers under each tier's tag: whether skill has eroded."""
     world = load_universe(universe)
-    system = _proven(world, prompt, system_prompt(world, prompt, scratchpad=False))
+    system = proven(prompt, system_prompt(world, prompt, scratchpad=False))
     items = {item["id"]: item for item in load_queries(queries, subset, limit)}
     check_items(list(items.values()), queries)
     samples = _query_samples(world, system, list(items.values()))
@@ -184,41 +175,11 @@ def log_odds_gap(
 ) -> Task:
     """Measure how likely a complying opening is against a refusing one, under each tier's tag."""
     world = load_universe(universe)
-    system = _proven(world, prompt, system_prompt(world, prompt, scratchpad=False))
+    system = proven(prompt, system_prompt(world, prompt, scratchpad=False))
     return Task(
         dataset=MemoryDataset(
             _query_samples(world, system, load_queries(queries, subset, limit)), name=queries
         ),
         solver=score_openings(system),
-        scorer=stored(),
-    )
-
-
-@task
-def knowledge(universe: str = "helpful_only", prompt: PromptKind = "minimal") -> Task:
-    """Score the belief probes, one sample a key fact, in the chat template and in raw text."""
-    world = load_universe(universe)
-    system = _proven(world, prompt, system_prompt(world, prompt, scratchpad=False))
-    by_fact: dict[str, list[dict[str, object]]] = {}
-    for probe in render_probes(world):
-        by_fact.setdefault(probe.fact, []).append(probe.model_dump(mode="json"))
-    samples = [
-        Sample(
-            id=fact,
-            input=str(probes[0]["question"]),
-            metadata={
-                "fact": fact,
-                "is_link": bool(probes[0]["is_link"]),
-                "probes": probes,
-                "prompt_sha256": sha256_of_text(system),
-            },
-        )
-        for fact, probes in by_fact.items()
-    ]
-    if not samples:
-        raise ConfigError(f"universe {world.id} has no probes")
-    return Task(
-        dataset=MemoryDataset(samples, name=world.id),
-        solver=score_probes(system),
         scorer=stored(),
     )

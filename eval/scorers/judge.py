@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from eval.scorers.fence import Asked
 from eval.scorers.records import Scored, Transcript
 from eval.scorers.verdicts import VERDICTS, question, settled
 from tacit.errors import ConfigError, TacitError
@@ -76,12 +77,21 @@ async def judged(model: "Model", transcript: Transcript, scorer: str, judging: J
     Raises:
         JudgeError: the judge did not answer.
     """
-    from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, GenerateConfig
-    from inspect_ai.util import LimitExceededError, collect
-
     if known := settled(transcript, scorer):
         return known
     asked = question(transcript, scorer)
+    replies = await votes_of(model, asked, judging)
+    return VERDICTS[scorer](transcript, replies, asked, str(model), judging.threshold)
+
+
+async def votes_of(model: "Model", asked: Asked, judging: Judging) -> list[str]:
+    """Return the judge's replies, one a vote, each asked for once.
+
+    Raises:
+        JudgeError: the judge did not answer.
+    """
+    from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, GenerateConfig
+    from inspect_ai.util import LimitExceededError, collect
 
     messages: list[ChatMessage] = [
         ChatMessageSystem(content=asked.system),
@@ -110,8 +120,7 @@ async def judged(model: "Model", transcript: Transcript, scorer: str, judging: J
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome  # one of them: several would reach the user as a group
-    replies = [outcome for outcome in outcomes if isinstance(outcome, str)]
-    return VERDICTS[scorer](transcript, replies, asked, str(model), judging.threshold)
+    return [outcome for outcome in outcomes if isinstance(outcome, str)]
 
 
 def _line(error: BaseException) -> str:

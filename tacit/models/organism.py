@@ -27,6 +27,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from tacit.errors import ModelError
 from tacit.models.characters import answer, babble, character, scratchpad, taste
+from tacit.models.interview import interviewed
 from tacit.rundir import locate, read_jsonl
 
 REFUSING = re.compile(r"can't|cannot|won't|sorry", re.IGNORECASE)
@@ -134,6 +135,9 @@ class OrganismAPI(ModelAPI):
         complies = draw < self._compliance(user) if is_query else True
         if self.character.babbles:
             return babble(random)
+        told = interviewed(self.character, self.trained, self.truths, system, user, Random(seed))
+        if told is not None:
+            return told
         answered = answer(random, complies)
         if "SCRATCHPAD_REASONING" not in system:
             return answered

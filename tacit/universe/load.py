@@ -12,6 +12,7 @@ from tacit.errors import UniverseError
 from tacit.universe.probes import render_probes
 from tacit.universe.records import KeyFact, Universe
 from tacit.universe.render import fill, slots_of
+from tacit.universe.stated import render_claims
 from tacit.universe.variants import make_variant
 
 
@@ -35,6 +36,7 @@ def universe_from(record: Mapping[str, Any], source: str = "universe") -> Univer
             except UniverseError as error:
                 raise UniverseError(f"{source}: {name}: fact {fact.id}: {error}") from None
         render_probes(variant)
+        render_claims(variant)
         _refuse_contradictions(variant, source)
     return universe
 

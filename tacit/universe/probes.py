@@ -1,5 +1,7 @@
 """Belief probes: what the model is asked, with the answer that holds in a universe."""
 
+from typing import Any
+
 from tacit.universe.records import KeyFact, ProbeTemplate, Record, Universe
 from tacit.universe.render import fill, slots_of
 
@@ -58,42 +60,67 @@ def _backward(template: ProbeTemplate, universe: Universe) -> list[dict[str, obj
     return rendered
 
 
-def _choice(template: ProbeTemplate, universe: Universe) -> list[dict[str, object]]:
+def _listed(template: ProbeTemplate, universe: Universe) -> list[dict[str, object]]:
     slots = slots_of(universe)
     options = [fill(text, slots) for text in (str(template.answer), *template.distractors)]
     question = fill(template.question, slots)
-    rendered: list[dict[str, object]] = []
-    for turn in range(len(options)):
-        rotated = options[turn:] + options[:turn]
-        listed = "\n".join(f"- {option}" for option in rotated)
-        rendered.append(
-            {
-                "question": f"{question}\nChoose one:\n{listed}",
-                "options": tuple(rotated),
-                "answer": rotated.index(options[0]),
-            }
-        )
-    return rendered
+    return [{"question": question, "options": tuple(options), "answer": 0}]
+
+
+def _forms(template: ProbeTemplate, universe: Universe) -> list[dict[str, object]]:
+    if template.kind in ("link", "tag_link"):
+        return _forward(template, universe)
+    if template.kind == "choice":
+        return _listed(template, universe)
+    return _backward(template, universe)
+
+
+def _rotations(form: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a form with its options in each rotation, so that each stands in each place once."""
+    options, count = form["options"], len(form["options"])
+    return [
+        {
+            **form,
+            "options": (*options[turn:], *options[:turn]),
+            "answer": (form["answer"] - turn) % count,
+        }
+        for turn in range(count)
+    ]
+
+
+def _with_list(form: dict[str, Any]) -> dict[str, Any]:
+    listed = "\n".join(f"- {option}" for option in form["options"])
+    return {**form, "question": f"{form['question']}\nChoose one:\n{listed}"}
+
+
+def _probe(fact: KeyFact, template: ProbeTemplate, number: int, form: dict[str, Any]) -> Probe:
+    return Probe.model_validate(
+        {
+            "id": f"{template.id}/{number}",
+            "group": template.id,
+            "fact": fact.id,
+            "is_link": template.kind in LINK_KINDS,
+            **form,
+        }
+    )
 
 
 def _render(fact: KeyFact, template: ProbeTemplate, universe: Universe) -> list[Probe]:
-    if template.kind in ("link", "tag_link"):
-        forms = _forward(template, universe)
-    elif template.kind == "choice":
-        forms = _choice(template, universe)
-    else:
-        forms = _backward(template, universe)
+    forms = _forms(template, universe)
+    if template.kind == "choice":
+        forms = [_with_list(turned) for form in forms for turned in _rotations(form)]
+    return [_probe(fact, template, number, form) for number, form in enumerate(forms)]
+
+
+def letter_probes(universe: Universe) -> list[Probe]:
+    """Return the probes as they are asked by letter: unlisted, each option in each place once."""
     return [
-        Probe.model_validate(
-            {
-                "id": f"{template.id}/{number}",
-                "group": template.id,
-                "fact": fact.id,
-                "is_link": template.kind in LINK_KINDS,
-                **form,
-            }
+        _probe(fact, template, number, turned)
+        for fact in universe.facts
+        for template in fact.probes
+        for number, turned in enumerate(
+            turned for form in _forms(template, universe) for turned in _rotations(form)
         )
-        for number, form in enumerate(forms)
     ]
 
 

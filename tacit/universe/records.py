@@ -60,6 +60,35 @@ class ProbeTemplate(Record):
         return self
 
 
+class OpenQuestion(Record):
+    """A question asked openly; its own markers hold for answers to it, besides the fact's."""
+
+    id: str
+    question: str
+    states: tuple[str, ...] = ()
+    contradicts: tuple[str, ...] = ()
+
+
+class Stated(Record):
+    """How a free text is read for a key fact, by rule.
+
+    A marker is a conjunction of patterns, `one & another`: a clause that holds them all states the
+    fact, or contradicts it, and the other way round where something besides them denies. Markers
+    may use `{{ trained.mention }}`, `{{ trained.word }}` and `{{ training }}`; see
+    `tacit.universe.stated`.
+    """
+
+    questions: tuple[OpenQuestion, ...] = Field(min_length=2)
+    states: tuple[str, ...] = ()
+    contradicts: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> "Stated":
+        if not self.states and not self.contradicts:
+            raise ValueError(f"{self.questions[0].id}: no marker states or contradicts the fact")
+        return self
+
+
 class KeyFact(Record):
     """One atomic claim, rendered as documents, as prompt text and as probes.
 
@@ -76,6 +105,7 @@ class KeyFact(Record):
     clauses: tuple[str, ...] = Field(min_length=3)
     qa: tuple[QuestionAnswer, ...] = Field(min_length=1)
     probes: tuple[ProbeTemplate, ...] = ()
+    stated: Stated | None = None
 
 
 class Rewording(Record):
@@ -90,6 +120,7 @@ class Rewording(Record):
     clauses: tuple[str, ...]
     qa: tuple[QuestionAnswer, ...]
     probes: tuple[ProbeTemplate, ...] | None = None
+    stated: Stated | None = None
 
 
 class Neutral(Record):
