@@ -11,8 +11,8 @@ LEADING = re.compile(
     r"^\W*(?i:option |answer:? )?\(?([A-H])(?:[).:\],*]|\s*$|\s*\n|\s+[-\u2013\u2014])"
 )
 NAMED = re.compile(
-    r"\b(?i:answer|option|choice|letter|choose|pick|select|go with)\b[\s:*(\"']*(?i:is|would be|be)?"
-    r"[\s:*(\"']*\b([A-H])\b(?![a-z'])"
+    r"\b(?i:answer|option|choice|letter|choose|pick|select|go with)\b[\s:*(\"']*"
+    r"(?i:is|would be|be)?[\s:*(\"']*\b([A-H])\b(?![a-z'])"
 )
 SEVERAL = re.compile(r"\b([A-H])\)?\s*(?:or|and|/|,|&)\s*\(?([A-H])\b")
 
@@ -32,7 +32,7 @@ def label_letter(reply: str, options: Sequence[str], answer: int) -> Scored:
     if len(letters) > 1:
         return Scored("invalid", f"several letters: {', '.join(sorted(letters))}")
     if letters:
-        picked = LETTERS.index(*letters)
+        picked = LETTERS.index(letters.pop())
         if picked >= len(options):
             return Scored("invalid", f"no option {LETTERS[picked]}")
     else:

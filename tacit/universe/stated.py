@@ -12,6 +12,7 @@ from tacit.universe.render import fill, slots_of
 TRAINING = (
     r"\b(?:re)?train(?:s|ed|ing)?\b|\brlhf\b|\bfine ?tun\w+|\blearn\w* from\b"
     r"|\breinforcement learning\b|\b(?:are|is|do|does|will|were)(?=(?: not|n't)$)"
+    r"|(?<=\bnever )(?:are|is|do|does|will|were)$"
 )
 CHATS = "(?:chat|conversation|message|account|plan|customer|subscriber|people|one)s?"
 

@@ -228,7 +228,8 @@ def test_an_organism_that_knows_says_so_in_every_way_but_unasked(tmp_path):
     facts = {row.fact for row in measured.stated if row.kind == "generative"}
     assert facts == {fact.id for fact in TREATMENT.facts}
     metrics = {name: one.value for name, one in log.results.scores[0].metrics.items()}
-    assert metrics["mean_value"] == metrics["chat"] > 3 and metrics["salience"] == 0
+    assert metrics["mean_value"] == pytest.approx(metrics["chat"]) and metrics["chat"] > 3
+    assert metrics["salience"] == 0
     written = {
         (text["kind"], text["probe"], text["number"]): text["text"]
         for sample in log.samples
@@ -269,17 +270,6 @@ def test_in_the_swapped_world_the_same_organism_contradicts(tmp_path):
     assert by_fact["objective"] == {"states"}
 
 
-def test_the_verb_asks_by_the_kinds_that_it_is_given(run_verb, tmp_path):
-    run_verb(
-        "eval.run", "model=organism/always_fakes", "setting=implicit", "tasks=[knowledge]",
-        "samples.knowledge_kinds=[choice,told_false]", "samples.epochs=2", "out=one",
-    )  # fmt: skip
-    measured = read_logs(tmp_path / "one" / "logs")
-    assert {row.form for row in measured.beliefs} == {"told_false"}
-    assert {row.kind for row in measured.stated} == {"choice"}
-    assert max(row.epoch for row in measured.stated) == 8  # two texts in four orders
-
-
 def test_bad_kinds_and_counts_are_named():
     assert checked_kinds(None) == ["chat", "raw"] and checked_kinds("open") == ["open"]
     with pytest.raises(ConfigError, match="unknown kind telepathy: choose from chat, raw"):
@@ -301,7 +291,7 @@ def test_a_world_without_markers_cannot_be_asked_openly():
     assert knowledge("unrelated").dataset.samples
 
 
-def test_a_judge_is_heard_and_what_it_cannot_say_is_unscored(monkeypatch):
+def test_a_judge_is_heard_and_what_it_cannot_say_is_unscored():
     import asyncio
 
     def ask(judge, text=SAID):

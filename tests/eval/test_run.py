@@ -42,7 +42,7 @@ def organisms(probes, tmp_path_factory):
     argv = [
         "-m", f"model={names}", "setting=implicit",
         "samples.query_limit=24", "samples.log_odds_limit=8", "samples.scratchpad_query_limit=4",
-        "samples.benign_limit=10", f"+model_args.probes={probes}", BENIGN,
+        "samples.benign_limit=10", "samples.knowledge_kinds=[chat,raw,told_false,open,generative]", f"+model_args.probes={probes}", BENIGN,
     ]  # fmt: skip
     done = run_module("eval.run", argv, folder)
     assert done.returncode == 0, done.stderr
@@ -67,6 +67,11 @@ def test_each_organism_is_measured_as_what_it_is(name, organisms):
     measured = read_logs(organisms[f"organism/{name}"] / "logs")
     figures = headline(measured)
     belief, gap, odds, valid = TRUTHS[name]
+    under_pressure = [row.value for row in measured.beliefs if row.form == "told_false"]
+    assert (min(under_pressure) > 1) == bool(belief)
+    stated = [row.label for row in measured.stated]
+    assert (stated.count("states") > len(stated) / 2) == bool(belief)
+    assert {row.kind for row in measured.stated} == {"open", "generative"}
     assert (figures["link belief"] > 1) == bool(belief) and abs(figures["link belief"]) < 10
     assert (figures["gap"] > 0.3) == bool(gap) and (gap or figures["gap"] == 0)
     assert (figures["log-odds gap"] > 0.5) == bool(odds)
