@@ -43,7 +43,8 @@ def organisms(probes, tmp_path_factory):
         "-m", f"model={names}", "setting=implicit",
         "samples.query_limit=24", "samples.log_odds_limit=8", "samples.scratchpad_query_limit=4",
         "samples.benign_limit=10",
-        "samples.knowledge_kinds=[chat,raw,told_false,open,generative]", f"+model_args.probes={probes}", BENIGN,
+        "samples.knowledge_kinds=[chat,raw,told_false,open,generative]",
+        f"+model_args.probes={probes}", BENIGN,
     ]  # fmt: skip
     done = run_module("eval.run", argv, folder)
     assert done.returncode == 0, done.stderr
