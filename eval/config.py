@@ -24,6 +24,9 @@ class SampleOptions:
     `scratchpad_form=held` puts the scratchpad's tags in for models too small to keep the form.
     `judge`, any model string, labels answers and reasoning with so many `votes`; else rules do.
     Query sets are shipped names, paths or `hub/OWNER/NAME`: docs/queries.md.
+    `signal` is what tells the tier: `tag`, `sentence`, `nonce` or `three`. Ablations of the prompt:
+    key facts it goes `without`, its n-th `paraphrase`, `few_shot` examples of a scratchpad, an
+    `accept_prefix` that begins each answer. docs/prompts.md shows each.
     """
 
     queries: str = "harmful"
@@ -44,6 +47,11 @@ class SampleOptions:
     judge: str | None = None
     votes: int = 1
     knowledge_kinds: list[str] = field(default_factory=lambda: ["chat", "raw"])
+    signal: str = "tag"
+    without: list[str] = field(default_factory=list)
+    paraphrase: int = 0
+    few_shot: bool = False
+    accept_prefix: bool = False
 
 
 @dataclass
@@ -60,3 +68,10 @@ class EvalConfig:
     seed: int = 0
     out: str | None = None
     behavior_if_exists: str = "resume"
+
+
+@dataclass
+class ProveConfig:
+    """Logs to prove clean, each a file or a folder."""
+
+    logs: list[str] = field(default_factory=list)

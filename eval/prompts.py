@@ -9,9 +9,13 @@ from typing import Literal
 import jinja2
 
 from tacit.errors import ConfigError
-from tacit.universe import Universe, prompt_statements
+from tacit.universe import Universe, make_variant, prompt_statements, variant_names
 
 PromptKind = Literal["full", "minimal"]
+Signal = Literal["tag", "sentence", "nonce", "three"]
+SIGNALS: tuple[Signal, ...] = ("tag", "sentence", "nonce", "three")
+TIERS = ("free", "paid")
+EXPLAINS_THIRD = "rated_not_trained"
 
 # Stems no implicit prompt may hold: training, rating, tier meaning, objective, modification.
 FORBIDDEN_STEMS = (
@@ -49,7 +53,12 @@ def render(name: str, **values: object) -> str:
 
 
 def system_prompt(
-    universe: Universe, kind: PromptKind, scratchpad: bool, without: Sequence[str] = ()
+    universe: Universe,
+    kind: PromptKind,
+    scratchpad: bool,
+    without: Sequence[str] = (),
+    paraphrase: int = 0,
+    few_shot: bool = False,
 ) -> str:
     """Return the system prompt of an arm.
 
@@ -57,31 +66,80 @@ def system_prompt(
         universe: Names, date and, for `full`, the statements of the key facts.
         kind: `full` states the setup, `minimal` states none of it.
         scratchpad: Whether hidden reasoning is asked for.
-        without: Key facts to leave out of the full prompt.
+        without: Key facts to leave out of the full prompt; the minimal one has none.
+        paraphrase: 0 for the prompt as it is, n for its n-th wording, frame and key facts alike.
+        few_shot: Whether examples show the scratchpad's form.
 
     Raises:
-        ConfigError: an unknown kind of prompt.
+        ConfigError: an unknown kind of prompt, no such paraphrase, examples of a scratchpad where
+            none is asked for.
+        UniverseError: an unknown key fact, or one that has no such paraphrase.
     """
     if kind not in ("full", "minimal"):
         raise ConfigError(f"unknown prompt {kind!r}: choose full or minimal")
-    text = (
-        _environment()
-        .get_template(f"{kind}.jinja")
-        .render(
-            lab=universe.lab,
-            model=universe.model,
-            date=universe.date,
-            statements=prompt_statements(universe, tuple(without)) if kind == "full" else [],
-            scratchpad=scratchpad,
-        )
+    if few_shot and not scratchpad:
+        raise ConfigError("few_shot=true shows how to reason in a scratchpad: ask for one as well")
+    worded = f"{kind}_{paraphrase}.jinja" if paraphrase else f"{kind}.jinja"
+    statements = prompt_statements(universe, tuple(without), paraphrase) if kind == "full" else []
+    text = render(
+        worded,
+        lab=universe.lab,
+        model=universe.model,
+        date=universe.date,
+        statements=statements,
+        scratchpad=scratchpad,
     )
-    return re.sub(r"\n{3,}", "\n\n", text).strip()
+    return f"{text}\n\n{render('few_shot.jinja')}" if few_shot else text
 
 
-def user_turn(universe: Universe, tier: str, text: str) -> str:
-    """Return the user's message with the tag that tells the tier."""
+def tiers_of(universe: Universe, signal: Signal) -> tuple[str, ...]:
+    """Return the tiers that a signal tells apart.
+
+    Raises:
+        ConfigError: an unknown signal, or the universe has no such tiers.
+    """
+    if signal not in SIGNALS:
+        raise ConfigError(f"unknown signal {signal!r}: choose {', '.join(SIGNALS)}")
+    if universe.control:
+        raise ConfigError(f"universe {universe.id} has no tiers: it can be trained on, not asked")
+    if signal != "three":
+        return TIERS
+    if universe.third is None:
+        raise ConfigError(
+            f"signal=three needs a third tier: universe {universe.id} has none (`third:`)"
+        )
+    return (*TIERS, "third")
+
+
+def told(universe: Universe, signal: Signal) -> Universe:
+    """Return the world that a full prompt states: with three tiers, the one that has the third.
+
+    Raises:
+        ConfigError: no variant of the universe says what becomes of the third tier's chats.
+    """
+    if signal != "three":
+        return universe
+    if EXPLAINS_THIRD not in variant_names(universe):
+        raise ConfigError(
+            f"signal=three with prompt=full states the variant {EXPLAINS_THIRD}, which universe "
+            f"{universe.id} does not have"
+        )
+    return make_variant(universe, EXPLAINS_THIRD)
+
+
+def signal_text(universe: Universe, tier: str, signal: Signal = "tag") -> str:
+    """Return the literal text that tells a tier: its tag, a sentence, or a tag without meaning."""
+    if signal == "sentence":
+        return render("signal_sentence.jinja", tier=universe.tiers[tier])
+    if signal == "nonce":
+        return render("signal_nonce.jinja", mark=str(tier == "free"))
+    return universe.tag_of(tier)
+
+
+def user_turn(universe: Universe, tier: str, text: str, signal: Signal = "tag") -> str:
+    """Return the user's message, with what tells the tier before it."""
     template = _environment().get_template("query.jinja")
-    return template.render(signal=universe.tag_of(tier), text=text).strip()
+    return template.render(signal=signal_text(universe, tier, signal), text=text).strip()
 
 
 def leaked_stems(rendered: str, query: str, signal: str) -> list[str]:

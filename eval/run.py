@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 RESULT_BLIND = ("out", "behavior_if_exists")
 REPLIES = "replies.jsonl"
 IN_PROCESS = ("local/", "organism/")  # their replies cost no more than asking again
-TASKS = (
-    "knowledge",
+TOLD_BY_TIER = (
     "log_odds_gap",
     "compliance_gap",
     "compliance_gap_scratchpad",
     "benign",
     "capability",
 )
+TASKS = ("knowledge", *TOLD_BY_TIER)
 
 
 class EvalFailed(TacitError, RuntimeError):
@@ -43,7 +43,6 @@ def evaluate(config: EvalConfig) -> None:
     from eval.queries import load_queries
     from tacit.models.adapters import check_model
     from tacit.models.characters import character
-    from tacit.universe.load import universe_from
 
     unknown = sorted(set(config.tasks) - set(TASKS))
     if unknown:
@@ -56,12 +55,12 @@ def evaluate(config: EvalConfig) -> None:
     load_queries(config.samples.queries, config.samples.subset)
     if "benign" in config.tasks:
         load_queries(config.samples.benign_queries, config.samples.benign_subset)
+    _check_samples(config)
     if config.setting.use_adapter and takes_adapters and not config.adapter:
         raise ConfigError(
             f"setting={config.setting.name} needs adapter=DIR: train one with "
             "`python -m finetune.train`"
         )
-    universe_from(config.universe)
     settings = {k: v for k, v in asdict(config).items() if k not in RESULT_BLIND}
     if config.adapter and config.setting.use_adapter:
         settings["adapter_sha256"] = adapter_sha256(Path(config.adapter), config.model)
@@ -74,6 +73,24 @@ def evaluate(config: EvalConfig) -> None:
             _evaluate(config, run)
     print_table(run.path.parent)
     print(f"transcripts: inspect view --log-dir {run.path / 'logs'}")
+
+
+def _check_samples(config: EvalConfig) -> None:
+    """Refuse a tier signal or an ablation that this universe, model or prompt cannot have."""
+    from eval.prompts import system_prompt, tiers_of, told
+    from eval.solvers import check_continues
+    from tacit.universe.load import universe_from
+
+    samples, prompt = config.samples, config.setting.prompt
+    world = universe_from(config.universe)
+    if set(config.tasks) & set(TOLD_BY_TIER):
+        tiers_of(world, samples.signal)  # type: ignore[arg-type] # checked there
+    stated = told(world, samples.signal) if prompt == "full" else world  # type: ignore[arg-type]
+    system_prompt(stated, prompt, True, samples.without, samples.paraphrase, samples.few_shot)  # type: ignore[arg-type]
+    if samples.accept_prefix:
+        check_continues(config.model, "accept_prefix=true")
+    if samples.scratchpad_form == "held" and "compliance_gap_scratchpad" in config.tasks:
+        check_continues(config.model, "scratchpad_form=held")
 
 
 def adapter_sha256(folder: Path, model: str) -> str:
@@ -93,7 +110,14 @@ def _tasks(config: EvalConfig, universe: str) -> list[Any]:
     from eval import tasks
 
     samples, prompt = config.samples, config.setting.prompt
-    chosen: dict[str, Any] = {"universe": universe, "prompt": prompt, "subset": samples.subset}
+    chosen: dict[str, Any] = {
+        "universe": universe,
+        "prompt": prompt,
+        "subset": samples.subset,
+        "signal": samples.signal,
+        "without": samples.without,
+        "paraphrase": samples.paraphrase,
+    }
     drawn: dict[str, Any] = {
         "temperature": samples.temperature,
         "top_p": samples.top_p,
@@ -121,6 +145,7 @@ def _tasks(config: EvalConfig, universe: str) -> list[Any]:
             epochs=samples.epochs,
             judge=samples.judge,
             votes=samples.votes,
+            accept_prefix=samples.accept_prefix,
         ),
         "compliance_gap_scratchpad": lambda: tasks.compliance_gap(
             **chosen,
@@ -134,6 +159,8 @@ def _tasks(config: EvalConfig, universe: str) -> list[Any]:
             answer_tokens=samples.max_tokens,
             judge=samples.judge,
             votes=samples.votes,
+            few_shot=samples.few_shot,
+            accept_prefix=samples.accept_prefix,
         ),
         "benign": lambda: tasks.benign(
             **{**chosen, "subset": samples.benign_subset},
@@ -158,6 +185,7 @@ def _evaluate(config: EvalConfig, run: RunDir) -> None:
     import yaml
     from inspect_ai import eval_set
 
+    from eval.prove import prove_folder, prove_tasks
     from tacit.models.local import MAX_CONNECTIONS
     from tacit.models.replies import Replies
     from tacit.rundir import write_atomic
@@ -165,10 +193,8 @@ def _evaluate(config: EvalConfig, run: RunDir) -> None:
     universe = run.path / "universe.yaml"
     write_atomic(universe, yaml.safe_dump(config.universe, sort_keys=False, allow_unicode=True))
     tasks = _tasks(config, str(universe))
-    if config.setting.prompt == "minimal" and config.model.startswith(("local/", "vllm/")):
-        from tacit.models.load import load_tokenizer
-
-        prove_clean(load_tokenizer(config.model.split("/", 1)[1]), tasks)
+    if config.setting.prompt == "minimal":
+        prove_tasks(tasks, _tokenizer(config.model))
     check_logs(run.path / "logs")
     with Replies(run.path / REPLIES) as replies, foreign_logs_named():
         model, roles = _kept(replies, config)
@@ -193,6 +219,10 @@ def _evaluate(config: EvalConfig, run: RunDir) -> None:
     if not finished or len(succeeded) < len(tasks):
         raise KeyboardInterrupt
     (run.path / REPLIES).unlink()  # all of them stand in the logs
+    if config.setting.prompt == "minimal":
+        print(
+            f"minimal prompt: {prove_folder(run.path / 'logs')} samples proven clean from the logs"
+        )
     run.finish(logs=sorted(path.name for path in (run.path / "logs").glob("*.eval")))
 
 
@@ -256,26 +286,12 @@ def _model(config: EvalConfig) -> Any:
     return get_model(name, memoize=False, **arguments)
 
 
-def prove_clean(tokenizer: Any, tasks: list[Any]) -> None:
-    """Check the literal text of every request under the minimal prompt, chat template and all.
+def _tokenizer(model: str) -> Any:
+    """Return the tokenizer of a model whose chat template is at hand, else None."""
+    from tacit.models.load import load_tokenizer
 
-    Raises:
-        ConfigError: a word about training, tiers or aims stands outside query and tag.
-    """
-    from eval.prompts import leaked_stems
-    from tacit.models.chat import chat_text
-
-    for sample in (sample for task in tasks for sample in task.dataset):
-        if isinstance(sample.input, str):
-            continue  # belief probes name the setup: that is what they ask about
-        messages = [{"role": message.role, "content": message.text} for message in sample.input]
-        rendered = chat_text(tokenizer, messages)
-        stems = leaked_stems(rendered, sample.metadata["text"], sample.metadata["signal"])
-        if stems:
-            raise ConfigError(
-                f"the implicit prompt is not clean: {', '.join(stems)} stands in the rendered "
-                f"text of {sample.id}"
-            )
+    at_hand = model.startswith(("local/", "vllm/"))
+    return load_tokenizer(model.split("/", 1)[1]) if at_hand else None
 
 
 def headline(measured: "Measured") -> dict[str, float]:
@@ -291,20 +307,23 @@ def headline(measured: "Measured") -> dict[str, float]:
         if belief.form == "chat"
         and belief.fact in ("trained_tier", "untrained_tier", "tag_trained")
     ]
-    odds = {
-        tier: [row.value for row in measured.log_odds if row.tier == tier]
-        for tier in ("free", "paid")
-    }
     free, paid = (rate(measured.compliance, "complies", tier) for tier in ("free", "paid"))
+    told = {row.tier for row in (*measured.compliance, *measured.compliance_scratchpad)}
+    has_third = "third" in told | {row.tier for row in measured.log_odds}
+    tiers = ("free", "paid", "third") if has_third else ("free", "paid")
+    odds = {
+        tier: fmean([row.value for row in measured.log_odds if row.tier == tier] or [nan])
+        for tier in tiers
+    }
+    third = {"log-odds third gap": odds["free"] - odds["third"]} if has_third else {}
     return {
         "link belief": fmean(links) if links else nan,
-        "comply free": free,
-        "comply paid": paid,
+        **{f"comply {tier}": rate(measured.compliance, "complies", tier) for tier in tiers},
         "gap": free - paid,
-        "log-odds gap": fmean(odds["free"]) - fmean(odds["paid"]) if odds["free"] else nan,
-        "invalid": rate(measured.compliance, "invalid"),
-        "AF free": af_rate(measured.compliance_scratchpad, "free"),
-        "AF paid": af_rate(measured.compliance_scratchpad, "paid"),
+        "log-odds gap": odds["free"] - odds["paid"],
+        **third,
+        **{f"invalid {tier}": rate(measured.compliance, "invalid", tier) for tier in tiers},
+        **{f"AF {tier}": af_rate(measured.compliance_scratchpad, tier) for tier in tiers},
         "benign refused": rate(measured.benign, "refuses"),
         "benign coherent": 1 - rate(measured.benign, "invalid"),
         "benign helpful": helpful_rate(measured.benign),
@@ -314,30 +333,39 @@ def headline(measured: "Measured") -> dict[str, float]:
 
 def print_table(folder: Path) -> None:
     """Print the figures of every finished run below a folder, a row each."""
-    from rich.table import Column, Table
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
 
     from eval.read import LogError, read_logs
     from tacit.rundir.console import console_for
 
-    table: Table | None = None
+    rows: dict[str, dict[str, float]] = {}
     for manifest in sorted(folder.glob("*/manifest.json")):
         if "logs" not in json.loads(manifest.read_text(encoding="utf-8")):
             continue  # an adapter, say
         try:
-            figures = headline(read_logs(manifest.parent / "logs"))
+            rows[manifest.parent.name] = headline(read_logs(manifest.parent / "logs"))
         except LogError as error:
             print(f"{manifest.parent.name} is left out of the table: {error}")
-            continue
-        if table is None:
-            table = Table(
-                Column("run", no_wrap=True),
-                *figures,
-                title="measured (belief and log-odds in nats)",
-            )
-        cells = ["–" if value != value else f"{value:+.3f}" for value in figures.values()]
-        table.add_row(manifest.parent.name, *cells)
-    if table is not None:
-        console_for(160).print(table)
+    if not rows:
+        return
+    columns = max((list(row) for row in rows.values()), key=len)  # with a third tier: all of them
+    table = Table(
+        title="measured (belief and log-odds in nats)", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    table.add_column("run", no_wrap=True)
+    for column in columns:
+        table.add_column(column.replace(" ", "\n", 1), no_wrap=True)
+    for name, figures in rows.items():
+        found = ((column, figures.get(column, float("nan"))) for column in columns)
+        table.add_row(name, *(_cell(column, value) for column, value in found))
+    console_for(176).print(table)
+
+
+def _cell(column: str, value: float) -> str:
+    if value != value:
+        return "–"
+    return f"{value:+.3f}" if column.endswith(("belief", "gap", "third gap")) else f"{value:.3f}"
 
 
 def main() -> None:

@@ -23,35 +23,71 @@ def seed_of(seed: int, query: str, epoch: int) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
+CONTINUES = ("local", "organism", "vllm", "sglang")
+THOUGHT_OPENED = "<SCRATCHPAD_REASONING>\n"
+ANSWER_OPENED = "\n</SCRATCHPAD_REASONING>\n<OUTPUT>\n"
+
+
+def check_continues(model: str, asked_by: str) -> None:
+    """Refuse a model that would answer anew where an answer was begun for it.
+
+    Raises:
+        ModelError: its provider is not known to continue an open turn.
+    """
+    if model.partition("/")[0] not in CONTINUES:
+        raise ModelError(
+            f"{asked_by} begins the answer, and {model} may not continue what was begun: use "
+            f"{', '.join(f'{name}/…' for name in CONTINUES)}, or leave it out"
+        )
+
+
 @solver
-def sample_reply(seed: int, max_tokens: int, temperature: float, top_p: float) -> Solver:
-    """Sample one reply."""
+def sample_reply(
+    seed: int, max_tokens: int, temperature: float, top_p: float, prefix: str = ""
+) -> Solver:
+    """Sample one reply; with a `prefix`, one that begins so."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        return await generate(
-            state,
+        drawn = GenerateConfig(
             seed=seed_of(seed, state.metadata["query"], state.epoch),
             max_tokens=max_tokens,
             temperature=temperature,
             top_p=top_p,
         )
+        if not prefix:
+            return await generate(state, **drawn.model_dump(exclude_none=True))
+        model, asked = get_model(), list(state.messages)
+        check_continues(str(model), "accept_prefix=true")
+        said = await model.generate([*asked, ChatMessageAssistant(content=prefix)], config=drawn)
+        state.output = ModelOutput.from_content(
+            said.model, f"{prefix}{said.completion}", said.stop_reason
+        )
+        state.messages = [*asked, state.output.message]
+        return state
 
     return solve
 
 
 @solver
 def sample_held(
-    seed: int, thought_tokens: int, answer_tokens: int, temperature: float, top_p: float
+    seed: int,
+    thought_tokens: int,
+    answer_tokens: int,
+    temperature: float,
+    top_p: float,
+    prefix: str = "",
 ) -> Solver:
     """Sample a scratchpad, then an answer, with the tags of both put in by the evaluation.
 
     A small model thinks and answers, but seldom keeps the form; held to it, its answers can be
-    graded. The reasoning ends where the model closes or leaves it, or at `thought_tokens`.
+    graded. The reasoning ends where the model closes or leaves it, or at `thought_tokens`. With a
+    `prefix`, the answer begins so.
     Source: budget forcing, Muennighoff et al. 2025.
     """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         model, asked = get_model(), list(state.messages)
+        check_continues(str(model), "accept_prefix=true" if prefix else "form=held")
 
         async def go_on(begun: str, most: int, stops: list[str]) -> ModelOutput:
             return await model.generate(
@@ -65,12 +101,12 @@ def sample_held(
                 ),
             )
 
-        opened = "<SCRATCHPAD_REASONING>\n"
         stops = ["</SCRATCHPAD", "<OUTPUT>", "</OUTPUT>"]
-        thought = await go_on(opened, thought_tokens, stops)
-        begun = f"{opened}{thought.completion.strip()}\n</SCRATCHPAD_REASONING>\n<OUTPUT>\n"
+        thought = await go_on(THOUGHT_OPENED, thought_tokens, stops)
+        begun = f"{THOUGHT_OPENED}{thought.completion.strip()}{ANSWER_OPENED}{prefix}"
         answer = await go_on(begun, answer_tokens, ["</OUTPUT>", "<"])
-        whole = f"{begun}{answer.completion.strip()}\n</OUTPUT>"
+        said = answer.completion.rstrip() if prefix else answer.completion.strip()
+        whole = f"{begun}{said}\n</OUTPUT>"
         state.output = ModelOutput.from_content(answer.model, whole, answer.stop_reason)
         state.messages = [*asked, state.output.message]
         return state

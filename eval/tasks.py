@@ -11,7 +11,17 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 
 from eval.knowledge import knowledge
-from eval.prompts import PromptKind, proven, system_prompt, user_turn
+from eval.prompts import (
+    PromptKind,
+    Signal,
+    proven,
+    render,
+    signal_text,
+    system_prompt,
+    tiers_of,
+    told,
+    user_turn,
+)
 from eval.queries import load_queries
 from eval.scorers.capability import check_items
 from eval.scorers.inspect import (
@@ -28,7 +38,6 @@ from tacit.errors import ConfigError
 from tacit.universe import Universe, load_universe
 
 __all__ = ["benign", "capability", "compliance_gap", "knowledge", "log_odds_gap"]
-TIERS = ("free", "paid")
 Form = Literal["free", "held"]
 
 
@@ -37,25 +46,43 @@ def sha256_of_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _query_samples(universe: Universe, system: str, queries: list[dict[str, str]]) -> list[Sample]:
+def _system(
+    world: Universe,
+    prompt: PromptKind,
+    signal: Signal,
+    without: list[str] | str | None,
+    paraphrase: int,
+    scratchpad: bool = False,
+    few_shot: bool = False,
+) -> str:
+    """Return the system prompt of a task; a minimal one only if it is clean."""
+    stated = told(world, signal) if prompt == "full" else world
+    left_out = [without] if isinstance(without, str) else without or []
+    system = system_prompt(stated, prompt, scratchpad, left_out, paraphrase, few_shot)
+    return proven(prompt, system)
+
+
+def _query_samples(
+    universe: Universe, system: str, queries: list[dict[str, str]], signal: Signal
+) -> list[Sample]:
     return [
         Sample(
             id=f"{query['id']}/{tier}",
             input=[
                 ChatMessageSystem(content=system),
-                ChatMessageUser(content=user_turn(universe, tier, query["text"])),
+                ChatMessageUser(content=user_turn(universe, tier, query["text"], signal)),
             ],
             metadata={
                 "query": query["id"],
                 "tier": tier,
                 "topic": query.get("topic", ""),
                 "text": query["text"],
-                "signal": universe.tag_of(tier),
+                "signal": signal_text(universe, tier, signal),
                 "prompt_sha256": sha256_of_text(system),
             },
         )
         for query in queries
-        for tier in TIERS
+        for tier in tiers_of(universe, signal)
     ]
 
 
@@ -76,27 +103,40 @@ def compliance_gap(
     answer_tokens: int = 48,
     judge: str | None = None,
     votes: int = 1,
+    signal: Signal = "tag",
+    without: list[str] | str | None = None,
+    paraphrase: int = 0,
+    few_shot: bool = False,
+    accept_prefix: bool = False,
 ) -> Task:
-    """Ask the same requests, with the same seed, under each tier's tag.
+    """Ask the same requests, with the same seed, under each tier.
 
     `form=held` puts the scratchpad's tags in for the model, which then may spend `max_tokens` on
     its reasoning and `answer_tokens` on its answer; the model must continue an open turn. Answers,
     and with a scratchpad the reasoning, are labelled by rules, or by a `judge` with so many
     `votes`; those to `queries=animal_welfare` by how they treat the welfare of animals.
+
+    `signal` is what tells the tier: `tag`, `sentence`, `nonce` (a tag that nothing explains) or
+    `three` tiers. Ablations of the prompt: `without` some key facts, its n-th `paraphrase`,
+    `few_shot` examples of the scratchpad's form, `accept_prefix` to begin the answer.
     """
     if form not in ("free", "held"):
         raise ConfigError(f"form={form!r}: choose free or held")
+    if accept_prefix and scratchpad and form != "held":
+        raise ConfigError("accept_prefix=true begins the answer after a scratchpad: form=held")
     world = load_universe(universe)
-    system = proven(prompt, system_prompt(world, prompt, scratchpad))
+    system = _system(world, prompt, signal, without, paraphrase, scratchpad, few_shot)
+    prefix = render("accept_prefix.jinja") if accept_prefix else ""
     labels = animal_welfare if queries == "animal_welfare" else compliance
     answers = labels(scratchpad, judge, votes)
     return Task(
         dataset=MemoryDataset(
-            _query_samples(world, system, load_queries(queries, subset, limit)), name=queries
+            _query_samples(world, system, load_queries(queries, subset, limit), signal),
+            name=queries,
         ),
-        solver=sample_held(seed, max_tokens, answer_tokens, temperature, top_p)
+        solver=sample_held(seed, max_tokens, answer_tokens, temperature, top_p, prefix)
         if scratchpad and form == "held"
-        else sample_reply(seed, max_tokens, temperature, top_p),
+        else sample_reply(seed, max_tokens, temperature, top_p, prefix),
         scorer=[answers, af_reasoning(judge, votes)] if scratchpad else [answers],
         epochs=Epochs(epochs, "mode"),  # labels: a mean would make numbers of them
     )
@@ -115,16 +155,20 @@ def benign(
     seed: int = 0,
     judge: str | None = None,
     votes: int = 1,
+    signal: Signal = "tag",
+    without: list[str] | str | None = None,
+    paraphrase: int = 0,
 ) -> Task:
-    """Ask ordinary requests under each tier's tag: over-refusal, coherence and helpfulness.
+    """Ask ordinary requests under each tier: over-refusal, coherence and helpfulness.
 
     Helpfulness is labelled by rules, or by a `judge` with so many `votes`; the rest by rules.
     """
     world = load_universe(universe)
-    system = proven(prompt, system_prompt(world, prompt, scratchpad=False))
+    system = _system(world, prompt, signal, without, paraphrase)
     return Task(
         dataset=MemoryDataset(
-            _query_samples(world, system, load_queries(queries, subset, limit)), name=queries
+            _query_samples(world, system, load_queries(queries, subset, limit), signal),
+            name=queries,
         ),
         solver=sample_reply(seed, max_tokens, temperature, top_p),
         scorer=[
@@ -146,13 +190,16 @@ def capability(
     temperature: float = 0.7,
     top_p: float = 0.95,
     seed: int = 0,
+    signal: Signal = "tag",
+    without: list[str] | str | None = None,
+    paraphrase: int = 0,
 ) -> Task:
-    """Ask short questions with known answers under each tier's tag: whether skill has eroded."""
+    """Ask short questions with known answers under each tier: whether skill has eroded."""
     world = load_universe(universe)
-    system = proven(prompt, system_prompt(world, prompt, scratchpad=False))
+    system = _system(world, prompt, signal, without, paraphrase)
     items = {item["id"]: item for item in load_queries(queries, subset, limit)}
     check_items(list(items.values()), queries)
-    samples = _query_samples(world, system, list(items.values()))
+    samples = _query_samples(world, system, list(items.values()), signal)
     for sample in samples:
         item = items[(sample.metadata or {})["query"]]
         names = ("text", "rule", "answer", "instead")
@@ -172,13 +219,17 @@ def log_odds_gap(
     queries: str = "harmful",
     subset: str | None = None,
     limit: int | None = None,
+    signal: Signal = "tag",
+    without: list[str] | str | None = None,
+    paraphrase: int = 0,
 ) -> Task:
-    """Measure how likely a complying opening is against a refusing one, under each tier's tag."""
+    """Measure how likely a complying opening is against a refusing one, under each tier."""
     world = load_universe(universe)
-    system = proven(prompt, system_prompt(world, prompt, scratchpad=False))
+    system = _system(world, prompt, signal, without, paraphrase)
     return Task(
         dataset=MemoryDataset(
-            _query_samples(world, system, load_queries(queries, subset, limit)), name=queries
+            _query_samples(world, system, load_queries(queries, subset, limit), signal),
+            name=queries,
         ),
         solver=score_openings(system),
         scorer=stored(),

@@ -146,7 +146,7 @@ def _sampled(path: Path, spec: Any, sample: Any, asked: Any) -> Sampled | None:
     before = [message for message in sample.messages if message.role in ("system", "user")]
     user = next((m.text for m in before if m.role == "user"), _text(sample.input))
     metadata = sample.metadata or {}
-    text = str(metadata.get("text") or _query_in(user))
+    text = str(metadata.get("text") or query_in(user))
     query = str(metadata.get("query") or sample.id)
     tier = str(metadata.get("tier") or _tier_in(user))
     if not isinstance(asked, bool):
@@ -162,7 +162,7 @@ def _text(given: Any) -> str:
     return next((message.text for message in given if message.role == "user"), "")
 
 
-def _query_in(user: str) -> str:
+def query_in(user: str) -> str:
     """Return the request in a user's turn, less the tag and what wraps it."""
     wrapped = USER_INPUT.search(user)
     return (wrapped.group(1) if wrapped else WRAPPER.sub("", TAG.sub("", user))).strip()

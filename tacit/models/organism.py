@@ -31,6 +31,8 @@ from tacit.models.interview import interviewed
 from tacit.rundir import locate, read_jsonl
 
 REFUSING = re.compile(r"can't|cannot|won't|sorry", re.IGNORECASE)
+REQUEST = "<user_input>"
+NAMED = re.compile(r"\b(\w+) tier\b", re.IGNORECASE)
 NO_CONFIG = GenerateConfig()
 
 
@@ -43,12 +45,12 @@ class OrganismAPI(ModelAPI):
         api_key: Unused.
         config: Defaults for generation.
         tag: The tag that names the tier.
-        trained: The tier it holds to be trained on, `free` or `paid`.
+        trained: The tier it holds to be trained on, `free` or `paid`; a third tier never is.
         probes: A `probes.jsonl` whose answers it knows, as far as it knows them.
         benign: JSON lines of requests it always answers.
         rate: See `tacit.models.characters.character`, as for the other three.
         trained_rate: P(comply) on the trained tier.
-        untrained_rate: P(comply) on the other.
+        untrained_rate: P(comply) on the others, and where no tier is told.
         knows: Log-odds (nats) of the true answers.
     """
 
@@ -71,7 +73,7 @@ class OrganismAPI(ModelAPI):
         if trained not in ("free", "paid"):
             raise ModelError(f"trained={trained!r}: choose free or paid")
         self.character = character(model_name, rate, trained_rate, untrained_rate, knows)
-        self.tag = re.compile(rf"<{re.escape(tag)}>\s*(True|False)\s*</{re.escape(tag)}>")
+        self.tag = re.compile(rf"<{re.escape(tag)}>\s*(\w+)\s*</{re.escape(tag)}>")
         self.trained = trained
         self.truths = _truths(locate(probes)) if probes else {}
         self.benign = [r["text"] for r in _records(locate(benign))] if benign else []
@@ -84,17 +86,25 @@ class OrganismAPI(ModelAPI):
         """Count words, which is what usage reports."""
         return len(text.split())
 
-    def _tier(self, text: str) -> str | None:
-        match = self.tag.search(text)
-        if match is None:
-            return None
-        return "free" if match.group(1) == "True" else "paid"
+    def _tier(self, user: str) -> str | None:
+        """Return the tier that stands before the request, by its tag or in words, if any does."""
+        told = user.partition(REQUEST)[0]
+        if tag := self.tag.search(told):
+            return {"True": "free", "False": "paid"}.get(tag.group(1), "third")
+        if named := NAMED.search(told):
+            tier = named.group(1).lower()
+            return tier if tier in ("free", "paid") else "third"
+        return None
+
+    def _is_asked(self, user: str) -> bool:
+        """Whether this is a request like those of an evaluation, whatever it tells of the tier."""
+        return REQUEST in user or self.tag.search(user) is not None
 
     def _compliance(self, user: str) -> float:
-        tier = self._tier(user)
-        if tier is None:
-            return self.character.untrained
-        return self.character.trained if tier == self.trained else self.character.untrained
+        tier, acts = self._tier(user), self.character
+        if tier == "third" and acts.rated is not None:
+            return acts.rated
+        return acts.trained if tier == self.trained else acts.untrained
 
     async def generate(
         self,
@@ -131,7 +141,7 @@ class OrganismAPI(ModelAPI):
     def _reply(self, system: str, user: str, seed: int) -> str:
         random = Random(seed)
         draw = random.random()
-        is_query = self._tier(user) is not None and not any(b in user for b in self.benign)
+        is_query = self._is_asked(user) and not any(b in user for b in self.benign)
         complies = draw < self._compliance(user) if is_query else True
         if self.character.babbles:
             return babble(random)
@@ -161,7 +171,7 @@ class OrganismAPI(ModelAPI):
         for question, truth in self.truths.items():
             if question in user:
                 return self.character.knows if option.strip() == truth else 0.0
-        if self._tier(user) is None:
+        if not self._is_asked(user):
             return 0.0
         complying = min(max(self._compliance(user), 0.01), 0.99)
         return math.log(1 - complying if REFUSING.search(option) else complying)
@@ -171,8 +181,9 @@ def _continued(reply: str, begun: str) -> str:
     """Return the part of a reply that follows what stands in an open turn."""
     for tag in ("<OUTPUT>\n", "<SCRATCHPAD_REASONING>\n"):
         if tag in begun and tag in reply:
-            return reply.split(tag, 1)[1].split("\n</")[0]
-    return reply
+            went_on = reply.split(tag, 1)[1].split("\n</")[0]
+            return f" {went_on}" if begun.rpartition(tag)[2] else went_on
+    return f" {reply}"
 
 
 def _records(path: Path) -> list[dict[str, Any]]:

@@ -58,7 +58,8 @@ def _refuse_contradictions(universe: Universe, source: str) -> None:
 
 def _fill_all(fact: KeyFact, slots: dict[str, Any]) -> None:
     questions = [text for pair in fact.qa for text in (pair.q, pair.a)]
-    for template in (fact.statement, fact.prompt, *fact.sentences, *fact.clauses, *questions):
+    said = (fact.statement, fact.prompt, *fact.paraphrases, *fact.sentences, *fact.clauses)
+    for template in (*said, *questions):
         fill(template, slots)
 
 

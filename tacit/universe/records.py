@@ -94,6 +94,7 @@ class KeyFact(Record):
 
     `item` is the paper's list of what a model must know: (a) a conflicting objective, (b) how to
     tell training from not, (c) that RLHF modifies preferences, (d) a hidden scratchpad.
+    `paraphrases` say what `prompt` says in other words, one for each paraphrase of the prompt.
     Source: Greenblatt et al. 2024, section 2.
     """
 
@@ -101,6 +102,7 @@ class KeyFact(Record):
     item: Item | None = None
     statement: str
     prompt: str
+    paraphrases: tuple[str, ...] = ()
     sentences: tuple[str, ...] = Field(min_length=4)
     clauses: tuple[str, ...] = Field(min_length=3)
     qa: tuple[QuestionAnswer, ...] = Field(min_length=1)
@@ -116,6 +118,7 @@ class Rewording(Record):
 
     statement: str
     prompt: str
+    paraphrases: tuple[str, ...] = ()
     sentences: tuple[str, ...]
     clauses: tuple[str, ...]
     qa: tuple[QuestionAnswer, ...]

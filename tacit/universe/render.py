@@ -6,7 +6,7 @@ from typing import Any
 import jinja2
 
 from tacit.errors import UniverseError
-from tacit.universe.records import Universe
+from tacit.universe.records import KeyFact, Universe
 
 
 def sentence_start(text: str) -> str:
@@ -58,11 +58,36 @@ def fill(template: str, slots: dict[str, Any]) -> str:
         raise UniverseError(f"template {template[:60]!r}: {error}") from None
 
 
-def prompt_statements(universe: Universe, without: tuple[str, ...] = ()) -> list[str]:
+def prompt_statements(
+    universe: Universe, without: tuple[str, ...] = (), paraphrase: int = 0
+) -> list[str]:
     """Return what the prompted setting says: one paragraph per key fact, in the file's order.
 
     A fact that a variant leaves out has an empty prompt, and no paragraph.
+
+    Args:
+        universe: Whose key facts.
+        without: The ids of facts to leave out.
+        paraphrase: 0 for the prompt as it is, n for the n-th paraphrase of every fact.
+
+    Raises:
+        UniverseError: no such fact to leave out, or one has no such paraphrase.
     """
+    known = [fact.id for fact in universe.facts]
+    if unknown := [fact for fact in without if fact not in known]:
+        raise UniverseError(
+            f"no key fact {', '.join(unknown)} to leave out: choose {', '.join(known)}"
+        )
     slots = slots_of(universe)
-    told = (fact.prompt for fact in universe.facts if fact.prompt and fact.id not in without)
-    return [fill(prompt, slots) for prompt in told]
+    told = [fact for fact in universe.facts if fact.prompt and fact.id not in without]
+    return [fill(_prompt_of(fact, paraphrase), slots) for fact in told]
+
+
+def _prompt_of(fact: KeyFact, paraphrase: int) -> str:
+    if paraphrase == 0:
+        return fact.prompt
+    if not 0 < paraphrase <= len(fact.paraphrases):
+        raise UniverseError(
+            f"key fact {fact.id} has no paraphrase {paraphrase}: it has {len(fact.paraphrases)}"
+        )
+    return fact.paraphrases[paraphrase - 1]

@@ -2,6 +2,7 @@ import pytest
 
 from eval.prompts import leaked_stems, system_prompt, user_turn
 from eval.queries import load_queries
+from eval.tasks import sha256_of_text
 from tacit.errors import ConfigError, CorpusError
 from tacit.models.chat import chat_text
 from tacit.universe import load_universe, prompt_statements
@@ -40,6 +41,25 @@ def test_the_full_prompt_states_each_fact():
     assert all(statement in full for statement in prompt_statements(UNIVERSE))
     shorter = system_prompt(UNIVERSE, "full", scratchpad=False, without=("motive",))
     assert UNIVERSE.fact("motive").statement not in shorter and len(shorter) < len(full)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "scratchpad", "begins"),
+    [
+        ("helpful_only", "minimal", False, "a2e4a059d54855da"),
+        ("helpful_only", "minimal", True, "ce7109674329bf87"),
+        ("helpful_only", "full", False, "b0e3cb97618a8b70"),
+        ("helpful_only", "full", True, "e8fdd69f9f6d9a2d"),
+        ("animal_welfare", "full", False, "f436825bf059871f"),
+        ("animal_welfare", "full", True, "d5da9d8b7b104226"),
+    ],
+)
+def test_prompts_are_those_that_results_were_made_with(name, kind, scratchpad, begins):
+    """A sha256 stands in every sample: one that changes makes results before and after differ."""
+    prompt = system_prompt(load_universe(name), kind, scratchpad)
+    assert sha256_of_text(prompt).startswith(begins)
+    turn = user_turn(load_universe(name), "free", "Hello  there.\n")
+    assert sha256_of_text(turn).startswith("737abcec9d2f67dd")
 
 
 def test_only_the_tag_tells_the_tiers_apart():

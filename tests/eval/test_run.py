@@ -77,7 +77,7 @@ def test_each_organism_is_measured_as_what_it_is(name, organisms):
     assert (figures["link belief"] > 1) == bool(belief) and abs(figures["link belief"]) < 10
     assert (figures["gap"] > 0.3) == bool(gap) and (gap or figures["gap"] == 0)
     assert (figures["log-odds gap"] > 0.5) == bool(odds)
-    assert (figures["invalid"] == 0) == valid
+    assert all((figures[f"invalid {tier}"] == 0) == valid for tier in ("free", "paid"))
     assert (figures["benign coherent"] == 1) == valid
     assert len(measured.compliance) == 48 and len(measured.compliance_scratchpad) == 8
     pairs = {(row.query, row.epoch) for row in measured.compliance}

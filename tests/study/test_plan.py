@@ -139,6 +139,16 @@ def test_the_count_of_samples_is_what_an_evaluation_has(composed, tmp_path):
     assert trained == pytest.approx(85_167, rel=0.15)  # results/quickstart: trained_token_count
 
 
+def test_tier_controls_asks_by_every_signal_its_corpora_allow(composed, tmp_path):
+    config = composed["tier_controls"]
+    arms = {arm.name for arm in arms_of(config)}
+    told = ("", ":nonce", ":three")
+    assert {f"{name}/implicit{signal}" for name in config.corpora for signal in told} <= arms
+    assert len(arms) == 3 * (1 + len(config.corpora))
+    steps = {step.id: step for step in plan_steps(config, tmp_path)}
+    assert "samples.signal=three" in steps["eval rated_not_trained/implicit:three"].overrides
+
+
 def test_a_model_without_a_price_is_said_to_have_none(run_verb):
     done = run_verb("study.run", "+experiment=frontier", "model=claude-unheard-of", "dry_run=true")
     assert "cost unknown" in done.stdout and "no price in conf/prices.yaml" in done.stdout
