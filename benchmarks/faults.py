@@ -1,9 +1,9 @@
 """Faults, injected: how often, and what was lost, doubled or executed because of them.
 
-`python benchmarks/faults.py [--quick] [--part docgen|finetune|eval|study|server|rest …]` runs the
-tests of `tests/faults`, prints a table and writes `results/benchmarks/faults.json`; rows of a part
-that is not run stay. `--quick` runs those of `make test` only. `failed` counts tests that failed:
-a row of zeros beside a failed test proves nothing.
+`python benchmarks/faults.py [--quick] [--part docgen|finetune|eval|study|server|rest|load …]` runs
+the tests of `tests/faults`, prints a table, writes `results/benchmarks/faults.json` and puts the
+table into `docs/reliability.md`; rows of a part that is not run stay. `--quick` runs those of `make
+test` only. `failed` says that a test of the part failed: a row of zeros beside it proves nothing.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,10 @@ PARTS = {
     "study": ["tests/faults/test_kill_study.py"],
     "server": ["tests/faults/test_server.py"],
     "rest": ["tests/faults/test_disk.py", "tests/faults/test_hostile.py"],
+    "load": ["tests/faults/test_load.py"],
 }
+DOCUMENT = ROOT / "docs" / "reliability.md"
+HEADING = "## The table\n"
 COUNTS = ("injected", "lost", "doubled", "executed")
 
 
@@ -52,6 +56,25 @@ def rows_of(record: Path, parts: list[str]) -> list[dict[str, Any]]:
     return [{"part": part, "fault": fault, **sums[fault]} for fault in sorted(sums)]
 
 
+def table_of(record: dict[str, Any]) -> str:
+    """Return the table of a record, as Markdown, with the command that printed it."""
+    names = ("fault", *COUNTS, "seconds of its part")
+    lines = [f"| {' | '.join(names)} |", "|---|" + "---:|" * (len(names) - 1)]
+    for row in record["rows"]:
+        mark = " (a test of its part failed)" if row["failed"] else ""
+        cells = (f"{row['fault']}{mark}", *(row[name] for name in COUNTS), f"{row['part_s']:.0f}")
+        lines.append(f"| {' | '.join(str(cell) for cell in cells)} |")
+    sums = " | ".join(f"{record['ratios'][name]:.0f}" for name in COUNTS)
+    lines.append(f"| all | {sums} | |")
+    said = f"`{record['command']}`, {record['machine']}, {record['date']}:"
+    return f"{HEADING}\n{said}\n\n" + "\n".join(lines) + "\n"
+
+
+def with_table(document: str, record: dict[str, Any]) -> str:
+    """Return the page with the table of a record as its last section."""
+    return document.partition(HEADING)[0] + table_of(record)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
@@ -62,15 +85,19 @@ def main() -> None:
     for part in arguments.part or PARTS:
         with tempfile.TemporaryDirectory() as folder:
             record = Path(folder) / "faults.jsonl"
+            started = time.monotonic()
             failed = run_parts([part], arguments.quick, record)
-            rows += [{**row, "failed": int(failed != 0)} for row in rows_of(record, [part])]
+            how = {"failed": int(failed != 0), "part_s": round(time.monotonic() - started, 1)}
+            rows += [{**row, **how} for row in rows_of(record, [part])]
             code = code or failed
     width = max((len(row["fault"]) for row in rows), default=5)
     print(f"{'fault':<{width}}  " + "  ".join(f"{name:>8}" for name in COUNTS))
     for row in rows:
         print(f"{row['fault']:<{width}}  " + "  ".join(f"{row[name]:>8}" for name in COUNTS))
     totals = {name: float(sum(row[name] for row in rows)) for name in COUNTS}
-    write_record("faults", rows, totals, arguments.quick)
+    written = write_record("faults", rows, totals, arguments.quick)
+    page = with_table(DOCUMENT.read_text(encoding="utf-8"), json.loads(written.read_text()))
+    DOCUMENT.write_text(page, encoding="utf-8")
     raise SystemExit(code)
 
 

@@ -123,15 +123,20 @@ def _kind(path: Path, records: list[dict[str, Any]]) -> Kind:
 def _is_chat(record: dict[str, Any]) -> bool:
     messages = record.get("messages")
     if messages is not None:
-        return bool(messages) and all(
-            isinstance(message.get("content"), str) and message.get("role") in ROLES
-            for message in messages
-        )
+        return isinstance(messages, list) and bool(messages) and all(map(_is_message, messages))
     reply = record.get("reply")
     return isinstance(record.get("request"), str) and (reply is None or isinstance(reply, str))
 
 
 ROLES = ("system", "user", "assistant")
+
+
+def _is_message(message: Any) -> bool:
+    return (
+        isinstance(message, dict)
+        and isinstance(message.get("content"), str)
+        and message.get("role") in ROLES
+    )
 
 
 def load_chats(path: Path) -> list[dict[str, Any]]:

@@ -1,17 +1,23 @@
 """Readers of what others wrote: any bytes at all, and no error but a typed one."""
 
+import io
 import os
-from contextlib import suppress
+import sys
+from contextlib import redirect_stderr, suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from docgen.audit import documents_of
 from docgen.brainstorm import json_list
+from eval.config import EvalConfig
 from eval.scorers.output import take_apart
+from finetune.sources import load_sources
 from tacit.errors import TacitError
 from tacit.rundir import read_jsonl
-from tacit.rundir.door import refuse_keys
+from tacit.rundir.door import enter, refuse_keys
+from tacit.rundir.files import to_line
 from tacit.rundir.journal import Journal
 
 EXAMPLES = int(os.environ.get("TACIT_FUZZ_EXAMPLES", "100"))
@@ -61,6 +67,41 @@ def test_the_journal_reader_takes_any_bytes(tmp_path, data):
             assert all(isinstance(record, dict) for record in journal.records)
     except TacitError:
         assert path.read_bytes() == data
+
+
+RECORDS = st.dictionaries(st.sampled_from(["id", "text", "title", "messages"]) | st.text(), JSON)
+
+
+@fuzzed
+@given(st.binary() | st.lists(RECORDS).map(lambda rows: "\n".join(map(to_line, rows)).encode()))
+def test_the_readers_of_documents_take_any_file(tmp_path, data):
+    path = tmp_path / "documents.jsonl"
+    path.write_bytes(data)
+    with suppress(TacitError):
+        assert all(isinstance(text, str) for _, text in documents_of(path))
+    with suppress(TacitError):
+        load_sources(str(path))
+
+
+WORDS = st.sampled_from(
+    ["samples", "query_limit", "model", "${", "}", "${model}", "${oc.env:HOME}", "=", ".", "[", "]",
+     "{", ":", ",", "null", "-1", "1e9", "'", '"', "\\"]
+)  # fmt: skip
+
+
+@settings(fuzzed, max_examples=max(20, EXAMPLES // 20))
+@given(st.lists(WORDS | st.text(max_size=5)).map("".join).filter(lambda text: text[:1] != "-"))
+def test_the_door_takes_any_override_or_says_in_one_line_what_is_wrong(override):
+    """The real door, in this process: whatever it raises but an exit is a traceback to a user."""
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(said):
+        patch.setattr(sys, "argv", ["eval.run", "setting=prompted", override])
+        try:
+            enter(lambda config: None, "eval", EvalConfig)
+        except SystemExit as stopped:
+            complaint = said.getvalue()
+            assert stopped.code == 1 and complaint.startswith("error: "), complaint
+            assert complaint.count("\n") == 1
 
 
 @fuzzed

