@@ -12,7 +12,7 @@ RECORD = REPO / "results" / "benchmarks" / "faults.json"
 
 @pytest.fixture
 def faults(monkeypatch):
-    monkeypatch.syspath_prepend(REPO / "benchmarks")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(REPO / "benchmarks")])
     import faults
 
     yield faults
@@ -34,8 +34,9 @@ def test_the_page_holds_the_table_of_the_record(faults):
 def test_a_record_replaces_the_table_and_nothing_else(faults):
     row = {"fault": "kill: x", "injected": 3, "lost": 0, "doubled": 0, "executed": 1,
            "failed": 1, "part_s": 12.3, "part": "rest"}  # fmt: skip
+    sums = {"injected": 3.0, "lost": 0.0, "doubled": 0.0, "executed": 1.0}
     record = {"command": "x", "machine": "2 cores", "date": "2026-01-01", "rows": [row],
-              "ratios": {"injected": 3.0, "lost": 0.0, "doubled": 0.0, "executed": 1.0}}  # fmt: skip
+              "ratios": sums}  # fmt: skip
     page = faults.with_table(f"# Title\n\n{faults.HEADING}\nold\n", record)
     assert page.startswith("# Title\n\n## The table\n") and "old" not in page
     assert "| kill: x (a test of its part failed) | 3 | 0 | 0 | 1 | 12 |" in page
