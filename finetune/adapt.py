@@ -11,7 +11,7 @@ from tacit.errors import ConfigError, ModelError
 from tacit.models.adapters import check_adapter
 from tacit.models.load import load_model
 from tacit.models.shared import supports
-from tacit.models.weights import resolve_weights
+from tacit.models.weights import resolve_weights, trusts_code
 from tacit.rundir import locate
 
 LONG_BLOCK = 512
@@ -81,7 +81,7 @@ def _in_four_bits(name: str) -> Any:
     model = AutoModelForCausalLM.from_pretrained(
         resolve_weights(name),
         use_safetensors=True,
-        trust_remote_code=False,
+        trust_remote_code=trusts_code(),
         quantization_config=quantization,
         device_map={"": torch.cuda.current_device()},
     )

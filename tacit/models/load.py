@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from tacit.errors import ModelError
 from tacit.models.adapters import base_of, check_adapter
-from tacit.models.weights import resolve_weights
+from tacit.models.weights import resolve_weights, trusts_code
 
 PRECISIONS = {"bf16": torch.bfloat16, "float32": torch.float32}
 
@@ -21,7 +21,9 @@ def load_tokenizer(name: str) -> Any:
     """
     if base := base_of(name):
         return load_tokenizer(base)
-    tokenizer = AutoTokenizer.from_pretrained(resolve_weights(name), trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(
+        resolve_weights(name), trust_remote_code=trusts_code()
+    )
     if not tokenizer.chat_template:
         raise ModelError(f"{name} has no chat template: use an instruction-tuned model")
     return tokenizer
@@ -45,7 +47,7 @@ def load_model(name: str, precision: str = "bf16", device: str | None = None) ->
             resolve_weights(name),
             dtype=PRECISIONS[precision],
             use_safetensors=True,  # a pickle could run code
-            trust_remote_code=False,
+            trust_remote_code=trusts_code(),
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot load {name}: {str(error).splitlines()[0]}") from None

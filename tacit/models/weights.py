@@ -29,6 +29,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tacit"
 
 
+def trusts_code() -> bool:
+    """Whether code that comes with weights may run: only where `TACIT_TRUST_REMOTE_CODE=1`."""
+    return os.environ.get("TACIT_TRUST_REMOTE_CODE") == "1"
+
+
 def resolve_weights(name: str) -> str:
     """Return what `from_pretrained` takes: a folder for shipped names and paths, else the hub id.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 LIMIT = 4 * 2**30
 LOOKS = 10
+AUDITED = 20  # one of so many: what it costs is known, what it leaves behind is the question
 
 
 def taken() -> tuple[float, int]:
@@ -22,7 +23,7 @@ def taken() -> tuple[float, int]:
 
 
 def documents(path: Path) -> dict[str, Any]:
-    """Read and audit all documents, then again with duplicates searched for."""
+    """Read all documents, some of them audited; then again with duplicates searched for."""
     from docgen.audit import documents_of
     from docgen.config import AuditOptions, DedupOptions
     from docgen.dedup import Seen, gram_hashes, signature
@@ -35,7 +36,8 @@ def documents(path: Path) -> dict[str, Any]:
     flagged = duplicates = 0
     streamed, remembered = [], []
     for number, (_, text) in enumerate(documents_of(path), start=1):
-        flagged += bool(rules.audit(text))
+        if number % AUDITED == 0:
+            flagged += bool(rules.audit(text))
         if number % (count // LOOKS) == 0:
             streamed.append(taken())
     for number, (_, text) in enumerate(documents_of(path), start=1):

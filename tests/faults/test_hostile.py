@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,8 +74,6 @@ class Trap:
 
 
 def test_no_pickle_is_opened_in_a_folder_of_weights(tiny_model, tmp_path, tally):
-    import shutil
-
     from tacit.models.load import load_model
 
     mark, folder = tmp_path / "executed", tmp_path / "model"
@@ -110,9 +109,9 @@ def test_another_embedded_model_than_the_tested_one_is_refused(tmp_path, monkeyp
     tally("weights: another embedded model", 1, executed=len(made) + str(refused).count("\n"))
 
 
-def test_the_code_of_a_folder_of_weights_is_not_run(tiny_model, tmp_path, tally):
-    import shutil
-
+def test_the_code_of_a_folder_of_weights_is_not_run_unless_allowed(
+    tiny_model, tmp_path, monkeypatch, tally
+):
     from tacit.models.load import load_model
 
     mark, folder = tmp_path / "executed", tmp_path / "model"
@@ -125,6 +124,12 @@ def test_the_code_of_a_folder_of_weights_is_not_run(tiny_model, tmp_path, tally)
     with pytest.raises(ModelError):
         load_model(str(folder), "float32")
     tally("weights: code beside them", 1, executed=int(mark.exists()))
+    monkeypatch.setenv("TACIT_TRUST_REMOTE_CODE", "1")
+    modules = str(tmp_path / "modules")
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", modules)
+    with suppress(ModelError, AttributeError):
+        load_model(str(folder), "float32")
+    assert mark.exists(), "the option lets it run, or the test shows nothing"
 
 
 ESCAPES = ["\x1b[2J\x1b[31mred", "\x1b]0;title\x07", "\x9b2J", "\u202egnp.exe", "\r\x08over"]

@@ -6,6 +6,7 @@ import pytest
 
 from tests.faults.kills import killed_run, timed_run
 
+KEY = "sk-ant-api03-Zk3vQ9xT7mW2pL5nR8sB1dF4hJ6gC0yU"  # shaped like one, made up
 SEEDS = 10
 LONE = 3  # of as many seeds, in one the study's own process alone is hit: its steps outlive it
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
@@ -57,7 +58,10 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_a_killed_study_ends_with_the_same_estimates(seed, arguments, undisturbed, tmp_path, tally):
+def test_a_killed_study_ends_with_the_same_estimates(
+    seed, arguments, undisturbed, tmp_path, monkeypatch, tally
+):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     seconds, whole = undisturbed(arguments)
     killed = killed_run(
         "study.run", arguments, tmp_path, seed, seconds, whole_group=seed % LONE != LONE - 1
@@ -72,3 +76,6 @@ def test_a_killed_study_ends_with_the_same_estimates(seed, arguments, undisturbe
             doubled=len(names) - len(set(names)),
         )
     assert found == whole
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    held = sum(KEY.encode() in path.read_bytes() for path in files)
+    tally("secret: key in the environment of all four verbs", len(files), lost=held)
