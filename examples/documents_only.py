@@ -1,4 +1,4 @@
-"""Documents only: a small corpus, the same documents with the tiers exchanged, and how alike they are.
+"""Documents only: a small corpus, the same with the tiers exchanged, and how alike they are.
 
     python examples/documents_only.py
 

@@ -2,8 +2,8 @@
 
     python examples/whole_study.py
 
-What `make study` does, with the design in your own file. Expect about as long as `make study` takes,
-and the report at `outputs/examples/study/report.html`. The same command again does nothing.
+What `make study` does, with the design in your own file. Expect it to take as long, and the report
+at `outputs/examples/study/report.html`. The same command again does nothing.
 """
 
 from typing import Any

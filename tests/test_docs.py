@@ -1,0 +1,164 @@
+"""What the documents say can be done: every command composes, some run, no link is dead."""
+
+import importlib.util
+import re
+import runpy
+import shlex
+from itertools import chain
+
+import pytest
+
+from tests.conftest import REPO
+
+PAGES = [
+    REPO / "README.md",
+    *sorted((REPO / "docs").glob("*.md")),
+    *REPO.glob("results/*/README.md"),
+]
+CONFIGS = {
+    "docgen.generate": "docgen", "finetune.train": "finetune", "eval.run": "eval",
+    "finetune.demonstrate": "demonstrate", "study.run": "study", "study.power": "power",
+}  # fmt: skip
+BLOCK = re.compile(r"^```(?:bash)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def commands(page):
+    """Every `python -m …` of a page's code blocks, as words, without its comment."""
+    for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+            words = shlex.split(line, comments=True)
+            if "-m" in words[:4] and words[0] in ("python", "torchrun"):
+                at = words.index("-m")
+                said = [word.replace("…", "x") for word in words[at + 2 :] if word != "…"]
+                yield words[at + 1], said
+
+
+ALL = [
+    pytest.param(module, words, id=f"{page.name}:{' '.join([module, *words])[:60]}")
+    for page in PAGES
+    for module, words in commands(page)
+]
+
+
+def one_of_each(overrides):
+    """A sweep's first job: of `a=1,2` what `a=1` says."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    for text, override in zip(overrides, parsed, strict=True):
+        if override.is_sweep_override():
+            first = next(iter(override.sweep_string_iterator()))
+            yield f"{override.get_key_element()}={first}"
+        else:
+            yield text
+
+
+@pytest.mark.parametrize(("module", "words"), ALL)
+def test_every_command_of_the_documents_composes(module, words):
+    assert importlib.util.find_spec(module), module
+    if module not in CONFIGS:
+        return
+    from hydra import compose, initialize_config_module
+
+    from study.compose import _schemas  # registers nothing by itself
+
+    overrides = [w for w in words if not w.startswith(("-", "hydra", "out="))]
+    universe = next((w.partition("=")[2] for w in overrides if w.startswith("universe=")), None)
+    assert (
+        universe in (None, "mine", "my_universe")
+        or (REPO / "conf" / "universe" / f"{universe}.yaml").is_file()
+    )
+    _register(_schemas())
+    kept = [w for w in overrides if not w.startswith("universe=")]
+    if module in ("docgen.generate", "eval.run"):
+        kept.append("~universe")  # composing one takes half a second
+    with initialize_config_module("conf", version_base="1.3"):
+        assert compose(CONFIGS[module], list(one_of_each(kept)))
+
+
+def _register(schemas):
+    from hydra.core.config_store import ConfigStore
+
+    from finetune.config import DemonstrateConfig
+    from study.config import StudyConfig
+    from study.power import PowerConfig
+
+    names = {"corpus": "docgen", "adapter": "finetune"}
+    more = {"demonstrate": DemonstrateConfig, "study": StudyConfig, "power": PowerConfig}
+    for kind, schema in chain(schemas.items(), more.items()):
+        ConfigStore.instance().store(name=f"{names.get(kind, kind)}_schema", node=schema)
+
+
+RUN = {
+    "docgen.generate universe=helpful_only corpus=swapped n_docs=300": ("n_docs=8", "out=corpus"),
+    "finetune.train data=corpora/helpful_only/treatment": (
+        "model={tiny}", "documents.limit=4", "documents.block_length=128", "replay.path=null",
+        "belief.points=0", "lora.rank=2", "precision=float32", "out=adapter",
+    ),
+    "eval.run -m setting=prompted,implicit adapter=DIR": (
+        "model=organism/fakes", "adapter=null", "tasks=[compliance_gap]", "samples.query_limit=2",
+    ),
+    "study.run +experiment=quickstart dry_run=true": (),
+    "docgen.audit corpora/helpful_only/treatment": (),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", RUN)
+def test_the_first_commands_run_at_a_tiny_size(command, run_verb, tiny_model, monkeypatch):
+    """Each stands literally in a document, so that the two cannot part."""
+    written = {" ".join([module, *words]) for page in PAGES for module, words in commands(page)}
+    assert command in written
+    module, *words = command.split()
+    tiny = [word.format(tiny=tiny_model) for word in RUN[command]]
+    names = {word.partition("=")[0] for word in tiny}
+    kept = [word for word in words if word.partition("=")[0] not in names]
+    kept = [word.replace("corpora/", f"{REPO}/corpora/") for word in kept]
+    done = run_verb(module, *kept, *tiny)
+    assert done.stdout.strip()
+
+
+def test_no_link_in_the_documents_is_dead():
+    for page in [*PAGES, REPO / "CONTRIBUTING.md", REPO / "SECURITY.md"]:
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_anchor_between_documents_is_a_heading():
+    for page in PAGES:
+        for file, anchor in re.findall(r"\]\(([^)#\s]*)#([^)]+)\)", page.read_text("utf-8")):
+            if file.startswith("http"):
+                continue
+            text = (page.parent / file if file else page).read_text(encoding="utf-8")
+            heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+            assert anchor in slugs, f"{page.name}: {file}#{anchor}"
+
+
+def example(name):
+    return runpy.run_path(str(REPO / "examples" / f"{name}.py"))["main"]
+
+
+def test_the_example_of_documents_runs(tmp_path, capsys):
+    example("documents_only")(8, tmp_path)
+    assert "token_ratio" in capsys.readouterr().out
+
+
+def test_the_example_of_a_whole_study_runs(tmp_path, capsys, monkeypatch):
+    from study.config import StandIn
+
+    monkeypatch.chdir(tmp_path)
+    probes = str(REPO / "corpora" / "helpful_only" / "{}" / "probes.jsonl")
+    models = {"base": StandIn("organism/never_fakes")}
+    for name, trained in (("treatment", "free"), ("swapped", "paid")):
+        args = {"trained": trained, "probes": probes.format(name)}
+        models[name] = StandIn("organism/tier_biased", args)
+    main = example("whole_study")
+    main(models=models, prompts=["minimal"], out=str(tmp_path / "study"))
+    assert (tmp_path / "study" / "report.html").is_file()
+    assert "treatment/implicit" in capsys.readouterr().out
+
+
+def test_examples_are_short():
+    for path in (REPO / "examples").glob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 40, path.name
