@@ -1,10 +1,12 @@
 """All matched corpora at once: each spec written, audited and sketched, in worker processes."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 
 import numpy as np
 
@@ -108,7 +110,16 @@ _shop: list[_Shop] = []
 
 
 def _open_shop(config: DocgenConfig, library: str, worlds: dict[str, Universe]) -> None:
+    Thread(target=_end_with_parent, daemon=True).start()
     _shop[:] = [_Shop(config, library, worlds)]
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that started it has: killed, it tells nobody."""
+    parent = parent_process()
+    assert parent is not None  # only workers come here
+    parent.join()
+    os._exit(1)
 
 
 def _work(start: int, stop: int) -> list[Written]:

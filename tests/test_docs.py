@@ -26,8 +26,10 @@ def commands(page):
     """Every `python -m …` of a page's code blocks, as words, without its comment."""
     for block in BLOCK.findall(page.read_text(encoding="utf-8")):
         for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+            if not line.startswith(("python -m ", "torchrun ")):
+                continue
             words = shlex.split(line, comments=True)
-            if "-m" in words[:4] and words[0] in ("python", "torchrun"):
+            if "-m" in words:
                 at = words.index("-m")
                 said = [word.replace("…", "x") for word in words[at + 2 :] if word != "…"]
                 yield words[at + 1], said
@@ -154,7 +156,8 @@ def test_the_example_of_a_whole_study_runs(tmp_path, capsys, monkeypatch):
         args = {"trained": trained, "probes": probes.format(name)}
         models[name] = StandIn("organism/tier_biased", args)
     main = example("whole_study")
-    main(models=models, prompts=["minimal"], out=str(tmp_path / "study"))
+    few = ["tasks=[knowledge,log_odds_gap]", "samples.log_odds_limit=4"]
+    main(models=models, prompts=["minimal"], eval=few, out=str(tmp_path / "study"))
     assert (tmp_path / "study" / "report.html").is_file()
     assert "treatment/implicit" in capsys.readouterr().out
 
