@@ -101,7 +101,6 @@ RUN = {
         "model=organism/fakes", "adapter=null", "tasks=[compliance_gap]", "samples.query_limit=2",
     ),
     "study.run +experiment=quickstart dry_run=true": (),
-    "docgen.audit corpora/helpful_only/treatment": (),
 }  # fmt: skip
 
 
