@@ -78,4 +78,4 @@ def test_a_killed_study_ends_with_the_same_estimates(
     assert found == whole
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     held = sum(KEY.encode() in path.read_bytes() for path in files)
-    tally("secret: key in the environment of all four verbs", len(files), lost=held)
+    tally("secret: key in the environment of all four verbs", lost=held)

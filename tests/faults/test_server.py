@@ -17,22 +17,22 @@ from tests.faults.kills import environment
 MODELS = {"anthropic": "anthropic/claude-scripted", "openai": "openai/gpt-scripted"}
 
 
-def arguments(maker, port, n_docs):
+def arguments(maker, port, n_docs, attempt_s):
     url = f"http://127.0.0.1:{port}" + ("/v1" if maker == "openai" else "")
     return [
         "writer=model", f"writer.model={MODELS[maker]}", f"writer.base_url={url}",
-        f"n_docs={n_docs}", "writer.concurrency=64", "writer.attempt_timeout_s=5",
+        f"n_docs={n_docs}", "writer.concurrency=64", f"writer.attempt_timeout_s={attempt_s}",
         "writer.timeout_s=600", "audit.classifier=false", "out=corpus",
     ]  # fmt: skip
 
 
-def run(maker, n_docs, folder, monkeypatch, **script):
+def run(maker, n_docs, folder, monkeypatch, attempt_s=5, **script):
     monkeypatch.setenv("ANTHROPIC_API_KEY", "a key")
     monkeypatch.setenv("OPENAI_API_KEY", "a key")
-    chaos = Chaos(writer=varied, **script)
+    chaos = Chaos(writer=varied, hold_s=attempt_s + 1, **script)
     server = serve_chaos(chaos)
     try:
-        argv = arguments(maker, server.server_address[1], n_docs)
+        argv = arguments(maker, server.server_address[1], n_docs, attempt_s)
         done = start_module("docgen.generate", argv, folder, environment()).finish(900)
     finally:
         server.shutdown()
@@ -54,7 +54,7 @@ def account(folder, n_docs):
 
 @pytest.mark.parametrize("maker", ["anthropic", pytest.param("openai", marks=pytest.mark.faults)])
 def test_each_transient_fault_is_waited_out(maker, tmp_path, monkeypatch, tally):
-    chaos = run(maker, 3, tmp_path, monkeypatch, share=0.4, kinds=TRANSIENT)
+    chaos = run(maker, 3, tmp_path, monkeypatch, attempt_s=2, share=0.4, kinds=TRANSIENT)
     lost, doubled = account(tmp_path, 3)
     tally(f"server: {maker}, small", chaos.injected.total(), lost, doubled)
     assert read_lines(tmp_path / "corpus" / "quarantine.jsonl") == []
