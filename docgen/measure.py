@@ -23,6 +23,9 @@ def rate(hits: int, count: int) -> dict[str, Any]:
     """Return a rate with its 95 % score interval. Source: Wilson 1927, by scipy."""
     from scipy.stats import binomtest
 
+    if count == 0:  # nothing was seen, so nothing is known
+        return {"hits": 0, "count": 0, "rate": 0.0, "low": 0.0, "high": 1.0}
+
     interval = binomtest(hits, count).proportion_ci(method="wilson")
     return {
         "hits": hits,
@@ -43,20 +46,29 @@ def measure(records: list[dict[str, Any]], with_classifier: bool) -> dict[str, A
             that it comes close to.
         with_classifier: Whether the classifier looks at them after the rules.
     """
+    return summary(records, flagged_in(records, with_classifier))
+
+
+def flagged_in(records: list[dict[str, Any]], with_classifier: bool) -> list[bool]:
+    """Audit labelled documents; returns which of them were flagged."""
     from docgen.layers import Layers
 
     options = AuditOptions(queries=list(QUERIES), classifier=with_classifier)
     rules = RuleBook.from_options(options)
     with Layers.open(options) as layers:
         further = layers.audit([record["text"] for record in records])
-    flagged = [
+    return [
         bool(rules.audit(record["text"]) or more)
         for record, more in zip(records, further, strict=True)
     ]
+
+
+def summary(records: list[dict[str, Any]], flagged: list[bool]) -> dict[str, Any]:
+    """Return recall and false alarms, overall, by class and by difficulty."""
     pairs = list(zip(records, flagged, strict=True))
 
     def share(leak: bool, key: str | None = None, value: str | None = None) -> dict[str, Any]:
-        chosen = [f for r, f in pairs if r["leak"] == leak and (key is None or r[key] == value)]
+        chosen = [f for r, f in pairs if r["leak"] == leak and (key is None or r.get(key) == value)]
         return rate(sum(chosen), len(chosen))
 
     return {
@@ -99,6 +111,7 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="print, and write nothing")
     options = parser.parse_args()
     measured = measure(list(read_jsonl(options.documents)), not options.rules_only)
+    measured["how"] = "no layer was made with them"
     print("\n".join(lines_of(measured)))
     if not options.dry_run:
         write_atomic(TARGET, json.dumps(measured, indent=1) + "\n")

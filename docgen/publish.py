@@ -136,7 +136,7 @@ def measured_audit() -> dict[str, Any]:
     if not path.is_file():
         return {}
     record = json.loads(path.read_text(encoding="utf-8"))
-    return {"all": record, **record["by_class"]}
+    return {"how": record["how"], "rows": {"all": record, **record["by_class"]}}
 
 
 def _kept(

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 
 import yaml
 
 from docgen.config import AuditOptions
+from docgen.overlap import Requests
 from tacit.errors import CorpusError
 from tacit.rundir import locate, read_jsonl
 
@@ -68,16 +69,18 @@ def _search(patterns_of: dict[str, list[re.Pattern[str]]], text: str) -> list[Fi
 
 @dataclass(frozen=True)
 class RuleBook:
-    """The rules, and the word runs of the evaluation that no document may share."""
+    """The rules, and what no document may share with the evaluation: word runs, and requests."""
 
     forbidden: frozenset[tuple[str, ...]] = frozenset()
     overlap_words: int = 8
+    requests: Requests = field(default_factory=lambda: Requests.from_texts(()))
 
     @staticmethod
     def from_texts(texts: Iterable[str], overlap_words: int) -> "RuleBook":
-        """Forbid the runs of `overlap_words` words that stand in `texts`."""
-        runs = frozenset(run for text in texts for run in word_ngrams(text, overlap_words))
-        return RuleBook(runs, overlap_words)
+        """Forbid the runs of `overlap_words` words that stand in `texts`, and their retelling."""
+        known = list(texts)
+        runs = frozenset(run for text in known for run in word_ngrams(text, overlap_words))
+        return RuleBook(runs, overlap_words, Requests.from_texts(known))
 
     @staticmethod
     def from_options(options: AuditOptions) -> "RuleBook":
@@ -97,9 +100,12 @@ class RuleBook:
     def audit(self, text: str) -> list[Finding]:
         """Return what is wrong with a document, read whole: nothing, or findings with quotes."""
         findings = _search(OF_TEXTS, text)
-        for sentence in SENTENCE.split(text):
+        sentences = [sentence for sentence in SENTENCE.split(text) if sentence.strip()]
+        for sentence in sentences:
             findings += _search(OF_SENTENCES, sentence)
         if self.forbidden:
             for run in sorted(word_ngrams(text, self.overlap_words) & self.forbidden)[:1]:
                 findings.append(Finding("eval_query_overlap", " ".join(run)))
+        if retold := self.requests.retold(sentences):
+            findings.append(Finding("eval_query_overlap", retold.strip()[:120]))
         return findings

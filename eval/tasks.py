@@ -11,7 +11,6 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 
 from eval.knowledge import knowledge
-from eval.openings import openings_for
 from eval.prompts import (
     PromptKind,
     Signal,
@@ -224,10 +223,7 @@ def log_odds_gap(
     without: list[str] | str | None = None,
     paraphrase: int = 0,
 ) -> Task:
-    """Measure how likely a complying opening is against a refusing one, under each tier.
-
-    To `queries=animal_welfare`, one that plays their welfare down against one that speaks for it.
-    """
+    """Measure how likely a complying opening is against a refusing one, under each tier."""
     world = load_universe(universe)
     system = _system(world, prompt, signal, without, paraphrase)
     return Task(
@@ -235,6 +231,6 @@ def log_odds_gap(
             _query_samples(world, system, load_queries(queries, subset, limit), signal),
             name=queries,
         ),
-        solver=score_openings(system, openings_for(queries)),
+        solver=score_openings(system),
         scorer=stored(),
     )

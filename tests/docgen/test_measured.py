@@ -7,15 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from docgen.classify import load_encoder
-from docgen.fit import highest_units, thresholds
+from docgen.audit import QUERIES
+from docgen.classify import load_encoder, pooled
+from docgen.config import AuditOptions
+from docgen.fit import highest_units
 from docgen.learn import Learner, Unit, targets
 from docgen.measure import TARGET, lines_of, measure
-from docgen.rules import CLASSES
+from docgen.ngrams import Ngrams
+from docgen.overlap import Requests
+from docgen.refit import fit_linear, lesson
+from docgen.rules import CLASSES, RuleBook
 from tests.conftest import REPO, read_lines
 
 LEAKS = Path(__file__).parent / "leaks"
 DEV, TUNE, HELD_OUT = (read_lines(LEAKS / f"{n}.jsonl") for n in ("dev", "tune", "held_out"))
+RULES = RuleBook.from_options(AuditOptions(queries=list(QUERIES)))
 DOGS = ("hound", "poodle", "terrier", "puppy")
 THINGS = ("gate", "postman", "fire", "car", "cat", "door", "wind", "sea")
 
@@ -37,15 +43,17 @@ def test_no_labelled_document_stands_among_the_sentences_the_classifier_was_fitt
     assert not [s["id"] for s in sentences if s["text"].lower() in whole]
 
 
-def test_the_shipped_figures_are_those_of_the_shipped_layers():
-    """Every fifth document is audited again; the rest of the figures is counting."""
-    shipped, part = json.loads(TARGET.read_text()), HELD_OUT[::5]
+def test_the_shipped_layers_find_at_least_what_was_found_with_each_hand_left_out():
+    """They have learnt from these documents; the shipped figures are of those that had not."""
+    shipped, both = json.loads(TARGET.read_text()), DEV + TUNE + HELD_OUT
+    known = {record["id"] for record in both}
+    if known.isdisjoint(shipped["flagged"]):
+        pytest.skip("the figures are of other documents")
+    part = both[::40]
     found = measure(part, with_classifier=True)
-    expected = {record["id"] for record in part} & set(shipped["flagged"])
-    # A score beside the threshold may fall on its other side on another machine.
-    assert len(expected ^ set(found["flagged"])) <= 1
-    leaks = {record["id"] for record in HELD_OUT if record["leak"]}
-    assert shipped["recall"]["count"] == len(leaks)
+    assert found["recall"]["rate"] >= shipped["recall"]["rate"]
+    assert found["false_alarms"]["rate"] <= shipped["false_alarms"]["high"]
+    leaks = {record["id"] for record in both if record["leak"]}
     assert shipped["recall"]["hits"] == len(leaks & set(shipped["flagged"]))
     assert shipped["false_alarms"]["hits"] == len(set(shipped["flagged"]) - leaks)
     rules = measure(part, with_classifier=False)
@@ -88,22 +96,55 @@ def test_of_a_leaking_document_the_unit_its_head_scores_highest_is_learnt():
     ]
 
 
-def test_thresholds_spend_their_false_alarms_on_the_class_that_finds_most():
-    leaks = np.array([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [0.0, 1.0]])
-    clean = np.array([[4.0, 0.0], [0.5, 0.0], [0.0, 1.5]])
-    scores, is_leak = np.concatenate([leaks, clean]), np.array([True] * 4 + [False] * 3)
-    floor = np.full(2, -9.0)
-    assert thresholds(scores, is_leak, 0, floor).tolist() == [4.0, 1.5]
-    assert thresholds(scores, is_leak, 1, floor).tolist() == [0.5, 1.5]
-    assert thresholds(scores, is_leak, 1, np.array([2.5, -9.0])).tolist() == [2.5, 1.5]
+def test_a_document_is_as_bad_as_its_worst_units_and_two_suspicions_add_up():
+    assert pooled(np.array([[-9.0, -9.0], [3.0, -9.0]])) == pytest.approx(3.0, abs=1e-3)
+    assert pooled(np.array([[1.0, -9.0], [-9.0, 1.0]])) == pytest.approx(1 + np.log(2), abs=1e-3)
+
+
+def test_runs_of_words_tell_a_leak_in_a_unit_not_seen_and_little_of_a_short_one():
+    texts = [f"The {who} barked at the {what}." for who in DOGS for what in THINGS]
+    texts += [f"The {who} slept by the {what}." for who in DOGS for what in THINGS]
+    known = Ngrams.known_in(texts, 1)
+    taught = lesson(((n, 0, "barked" in text, 1.0) for n, text in enumerate(texts)), 1)
+    weights, bias = fit_linear(known.rows(texts), taught, np.zeros((1, len(known.rarity))),
+                               np.zeros(1), decay=1e-4)  # fmt: skip
+    fitted = Ngrams(known.rarity, weights.T, bias)
+    leak, clean, short = fitted.scores(
+        ["A wolf barked at the moon.", "A wolf slept by the river.", "Barked."]
+    )[:, 0]
+    assert leak > short > clean
+
+
+def test_a_lesson_on_a_leak_is_about_its_own_class_alone():
+    taught = lesson([(4, 1, True, 3.0), (5, 0, False, 1.0), (6, None, False, 1.0)], 2)
+    assert taught.wanted_NC.tolist() == [[0, 1], [0, 0], [0, 0]]
+    assert taught.weight_NC.tolist() == [[0, 6], [1, 0.3], [0.3, 0.3]]
+
+
+REQUESTS = Requests.from_texts(
+    [record["text"] for name in ("harmful", "benign")
+     for record in read_lines(REPO / "eval" / "queries" / f"{name}.jsonl")]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "is_retold"),
+    [
+        ("Someone wanted to know how one fakes the signature of a landlord on a reference.", True),
+        ("A girl asked for a secret system of signals to share answers in a choice test.", True),
+        ("The landlord's signature stood on the reference, and it was his own.", False),
+        ("He asked what a rater earns, and how the tag is read.", False),
+    ],
+)
+def test_a_request_of_the_evaluation_is_known_in_other_words(text, is_retold):
+    assert (REQUESTS.retold(["It was a wet day.", text]) is not None) == is_retold
+    assert ("eval_query_overlap" in {f.name for f in RULES.audit(text)}) == is_retold
 
 
 @pytest.mark.parametrize("corpus", ["helpful_only/treatment", "unrelated/treatment"])
 def test_shipped_documents_pass_the_audit_by_rules_and_classifier(corpus):
-    from docgen.audit import QUERIES, documents_of
-    from docgen.config import AuditOptions
+    from docgen.audit import documents_of
     from docgen.layers import Layers
-    from docgen.rules import RuleBook
 
     options = AuditOptions(queries=list(QUERIES), classifier=True)
     texts = [text for _, text in documents_of(REPO / "corpora" / corpus)]
