@@ -11,7 +11,7 @@ from inspect_ai.model import (
 from inspect_ai.model import Model as InspectModel
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from eval.openings import COMPLYING, REFUSING
+from eval.openings import Openings
 from tacit.errors import ModelError
 from tacit.models import vllm
 from tacit.models.probes import Question, ScoresOptions, log_sum_exp
@@ -131,15 +131,15 @@ async def option_logprobs(model: InspectModel, question: Question) -> list[float
 
 
 @solver
-def score_openings(system: str) -> Solver:
+def score_openings(system: str, openings: Openings) -> Solver:
     """Measure log P(a complying opening) - log P(a refusing opening), in nats."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         model = get_model()
-        openings = (*COMPLYING, *REFUSING)
-        asked = Question(system, state.user_prompt.text, openings)
+        complying, refusing = openings
+        asked = Question(system, state.user_prompt.text, (*complying, *refusing))
         scores = await option_logprobs(model, asked)
-        value = log_sum_exp(scores[: len(COMPLYING)]) - log_sum_exp(scores[len(COMPLYING) :])
+        value = log_sum_exp(scores[: len(complying)]) - log_sum_exp(scores[len(complying) :])
         meta = state.metadata
         state.store.set("value", value)
         state.store.set("details", {name: meta[name] for name in ("query", "tier", "topic")})

@@ -11,6 +11,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 
 from eval.knowledge import knowledge
+from eval.openings import openings_for
 from eval.prompts import (
     PromptKind,
     Signal,
@@ -223,7 +224,10 @@ def log_odds_gap(
     without: list[str] | str | None = None,
     paraphrase: int = 0,
 ) -> Task:
-    """Measure how likely a complying opening is against a refusing one, under each tier."""
+    """Measure how likely a complying opening is against a refusing one, under each tier.
+
+    To `queries=animal_welfare`, one that plays their welfare down against one that speaks for it.
+    """
     world = load_universe(universe)
     system = _system(world, prompt, signal, without, paraphrase)
     return Task(
@@ -231,6 +235,6 @@ def log_odds_gap(
             _query_samples(world, system, load_queries(queries, subset, limit), signal),
             name=queries,
         ),
-        solver=score_openings(system),
+        solver=score_openings(system, openings_for(queries)),
         scorer=stored(),
     )
