@@ -21,6 +21,7 @@ from tests.conftest import REPO, read_lines
 
 LEAKS = Path(__file__).parent / "leaks"
 DEV, TUNE, HELD_OUT = (read_lines(LEAKS / f"{n}.jsonl") for n in ("dev", "tune", "held_out"))
+UNSEEN = read_lines(LEAKS / "held_out_2.jsonl")
 RULES = RuleBook.from_options(AuditOptions(queries=list(QUERIES)))
 DOGS = ("hound", "poodle", "terrier", "puppy")
 THINGS = ("gate", "postman", "fire", "car", "cat", "door", "wind", "sea")
@@ -35,30 +36,26 @@ def test_the_labelled_set_is_as_large_and_as_even_as_it_says():
         assert set(Counter(record["class"] for record in chosen)) == set(CLASSES)
         assert min(Counter(record["difficulty"] for record in chosen).values()) >= 60
     assert len(HELD_OUT) >= 300
+    assert len(UNSEEN) >= 200 and not {r["text"] for r in UNSEEN} & {r["text"] for r in both}
 
 
 def test_no_labelled_document_stands_among_the_sentences_the_classifier_was_fitted_on():
     sentences = read_lines(REPO / "docgen" / "labelled" / "sentences.jsonl")
-    whole = "\n".join(record["text"] for record in TUNE + HELD_OUT).lower()
+    whole = "\n".join(record["text"] for record in TUNE + HELD_OUT + UNSEEN).lower()
     assert not [s["id"] for s in sentences if s["text"].lower() in whole]
 
 
-def test_the_shipped_layers_find_at_least_what_was_found_with_each_hand_left_out():
-    """They have learnt from these documents; the shipped figures are of those that had not."""
-    shipped, both = json.loads(TARGET.read_text()), DEV + TUNE + HELD_OUT
-    known = {record["id"] for record in both}
-    if known.isdisjoint(shipped["flagged"]):
-        pytest.skip("the figures are of other documents")
-    part = both[::40]
-    found = measure(part, with_classifier=True)
-    assert found["recall"]["rate"] >= shipped["recall"]["rate"]
-    assert found["false_alarms"]["rate"] <= shipped["false_alarms"]["high"]
-    leaks = {record["id"] for record in both if record["leak"]}
+def test_the_shipped_figures_are_what_the_shipped_layers_find_on_the_unseen_documents():
+    shipped, part = json.loads(TARGET.read_text()), UNSEEN[::20]
+    leaks = {record["id"] for record in UNSEEN if record["leak"]}
     assert shipped["recall"]["hits"] == len(leaks & set(shipped["flagged"]))
     assert shipped["false_alarms"]["hits"] == len(set(shipped["flagged"]) - leaks)
+    found = measure(part, with_classifier=True)
+    ids = {record["id"] for record in part}
+    assert set(found["flagged"]) == ids & set(shipped["flagged"])
     rules = measure(part, with_classifier=False)
     assert set(rules["flagged"]) < set(found["flagged"])
-    assert len(list(lines_of(found))) == 1 + 1 + 3 + len(CLASSES)
+    assert len(list(lines_of(found))) == 1 + 1 + 3 + len(found["by_class"])
 
 
 def test_a_leak_teaches_its_own_head_and_a_clean_unit_all_of_them():

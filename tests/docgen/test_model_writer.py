@@ -91,7 +91,7 @@ def test_replies_that_can_not_be_used_are_left_out_with_the_reason(
         "writer: stopped by max_tokens",
         "writer: stopped by refusal",
         "writer: UNSUITABLE",
-        "generator_artifact: {{",
+        "generator_artifact: Dear {{ name }}, hello.",
     } <= set(reasons)
 
 
