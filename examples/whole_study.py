@@ -18,7 +18,7 @@ DESIGN = StudyConfig(
     corpora=["treatment", "swapped"],  # what a finding must differ between
     seeds=[0],  # three or more, and intervals speak of training rather than of one adapter
     prompts=["minimal", "full"],  # silent, and told: implicit, both, neither, prompted
-    docgen=["n_docs=220"],
+    docgen=["n_docs=300"],
     finetune=["preset=laptop"],
     eval=["samples.query_limit=24", "samples.scratchpad_query_limit=6", "samples.benign_limit=32",
           "samples.scratchpad_form=held", "samples.scratchpad_max_tokens=64"],

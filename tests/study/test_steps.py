@@ -139,6 +139,30 @@ def test_an_evaluation_without_logs_is_a_hole(steps, commands, tmp_path):
     assert "no Inspect logs" in missing[0].why and "move" in missing[0].why
 
 
+def test_steps_share_a_ray_cluster_of_two_nodes(tmp_path, monkeypatch):
+    """An existing cluster, joined by its address; each node has one core, so both are needed."""
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher")
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.chdir(tmp_path)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1)
+    try:
+        study = tmp_path / "study"
+        wanted = ("universe=unrelated", "n_docs=2")
+        steps = [Step("corpus", name, wanted, study / "corpora" / name) for name in ("one", "two")]
+        joined = [
+            f"+hydra.launcher.ray.init.address={cluster.address}", "+hydra.launcher.ray.remote.num_cpus=1",
+        ]  # fmt: skip
+        told = Told()
+        run_by_launcher(study, steps, "ray", joined, told)
+        log = (study / "logs" / "launcher.log").read_text(encoding="utf-8", errors="replace")
+        assert {("done", "corpus one"), ("done", "corpus two")} <= set(told.lines), log[-2000:]
+        assert all((step.out / "manifest.json").is_file() for step in steps)
+    finally:
+        cluster.shutdown()
+
+
 @pytest.mark.parametrize(
     ("launcher", "plugin"),
     [
