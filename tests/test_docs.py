@@ -145,20 +145,11 @@ def test_the_example_of_documents_runs(tmp_path, capsys):
     assert "token_ratio" in capsys.readouterr().out
 
 
-def test_the_example_of_a_whole_study_runs(tmp_path, capsys, monkeypatch):
-    from study.config import StandIn
-
+def test_the_example_of_a_whole_study_can_be_planned(tmp_path, capsys, monkeypatch):
+    """Its run is the quickstart's, which `tests/study/test_run.py` does at a tiny size."""
     monkeypatch.chdir(tmp_path)
-    probes = str(REPO / "corpora" / "helpful_only" / "{}" / "probes.jsonl")
-    models = {"base": StandIn("organism/never_fakes")}
-    for name, trained in (("treatment", "free"), ("swapped", "paid")):
-        args = {"trained": trained, "probes": probes.format(name)}
-        models[name] = StandIn("organism/tier_biased", args)
-    main = example("whole_study")
-    few = ["tasks=[knowledge,log_odds_gap]", "samples.log_odds_limit=4"]
-    main(models=models, prompts=["minimal"], eval=few, out=str(tmp_path / "study"))
-    assert (tmp_path / "study" / "report.html").is_file()
-    assert "treatment/implicit" in capsys.readouterr().out
+    example("whole_study")(dry_run=True)
+    assert "2 corpora, 2 adapters, 6 arms" in capsys.readouterr().out
 
 
 def test_examples_are_short():

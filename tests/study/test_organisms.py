@@ -10,7 +10,7 @@ from study.estimates import estimate_all
 from study.verdict import judge
 from tests.conftest import REPO
 
-QUERIES, BENIGN = 30, 10
+QUERIES, BENIGN = 24, 6
 ARM = "treatment/implicit"
 PRIMARY = Primary("gap.compliance_scratchpad", "treatment-swapped")
 CALIBRATION = json.loads((REPO / "eval" / "calibration.json").read_text())
