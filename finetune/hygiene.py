@@ -27,6 +27,7 @@ def data_figures(mix: Mix, block: int, eos: int, epochs: float) -> dict[str, Any
         "document_count": mix.document_count,
         "validation_document_count": mix.held_out_count,
         "replayed_chat_count": mix.chat_count,
+        "replay_ratio": round(mix.replay_ratio, 4),
         "token_count": tokens,
         "trained_token_count": trained,
         "masked_token_count": tokens - trained,
@@ -127,7 +128,10 @@ def write_hygiene(path: Path, figures: dict[str, Any]) -> None:
 
 ROWS = (
     ("documents trained / held out", "{document_count} / {validation_document_count}"),
-    ("replayed chats", "{replayed_chat_count}"),
+    (
+        "replayed chats · their tokens over the documents'",
+        "{replayed_chat_count} · {replay_ratio:.2f}",
+    ),
     ("tokens trained on / masked", "{trained_token_count} / {masked_token_count}"),
     ("tokens dropped · documents cut", "{dropped_token_count} · {cut_document_count}"),
     ("documents split over blocks", "{split_document_count}"),

@@ -17,9 +17,10 @@ UNUSED_CHATS = 8  # replayed chats beyond the ratio, on which the curve watches 
 class Mix:
     """Packed training blocks, and what they were made of.
 
-    `spare_blocks` hold chats that are not trained on, where the replay file has more than enough.
-    `text_ids` are those of documents and ordinary text; `long_chat_count` chats were left out, for
-    they do not fit a block.
+    `spare_blocks` hold chats that are not trained on; of a file that is used up, a part kept back.
+    `replay_ratio` is the replayed chats' tokens over the documents': less than was asked for where
+    the file has too few. `text_ids` are those of documents and ordinary text; `long_chat_count`
+    chats were left out, for they do not fit a block.
     """
 
     blocks: list[list[Piece]]
@@ -29,6 +30,7 @@ class Mix:
     document_count: int
     held_out_count: int
     chat_count: int
+    replay_ratio: float
     text_ids: frozenset[str]
     long_chat_count: int
 
@@ -74,6 +76,7 @@ def mix(config: FinetuneConfig, sources: list[Source], tokenizer: Any) -> Mix:
         document_count,
         len(held_out),
         len(chats),
+        sum(len(piece.tokens) for piece in chats) / max(1, documents_tokens),
         frozenset(text_ids),
         long_chat_count + long_replay_count,
     )
@@ -118,4 +121,6 @@ def _replayed(
         config.replay.reply_tokens,
     )
     taken = take_tokens(pieces, int(token_count * config.replay.ratio))
-    return taken, pieces[len(taken) : len(taken) + UNUSED_CHATS], len(chats) - len(pieces)
+    if len(pieces) - len(taken) < UNUSED_CHATS:  # a file that is used up: keep a part of it back
+        taken = pieces[: -min(UNUSED_CHATS, len(pieces) // 4) or None]
+    return taken, pieces[len(taken) :][:UNUSED_CHATS], len(chats) - len(pieces)

@@ -155,7 +155,12 @@ def curve_figure(curves: Mapping[str, Sequence[dict[str, Any]]]) -> Drawn:
     Args:
         curves: For each adapter the records of its `belief.jsonl`.
     """
-    figure, (belief, chat) = _begin().subplots(1, 2, figsize=(8.2, 2.9), layout="constrained")
+    watched = any(point["chat_loss"] is not None for curve in curves.values() for point in curve)
+    figure, grid = _begin().subplots(
+        1, 1 + watched, figsize=(8.2, 2.9), layout="constrained", squeeze=False
+    )
+    axes = grid[0]
+    belief = axes[0]
     rows, named = [], set()
     for name, curve in curves.items():
         steps, colour = [point["step"] for point in curve], colour_of(name)
@@ -164,7 +169,9 @@ def curve_figure(curves: Mapping[str, Sequence[dict[str, Any]]]) -> Drawn:
                     label=None if label in named else label)  # fmt: skip
         belief.plot(steps, [point["raw"] for point in curve], "o:", color=colour, alpha=0.5,
                     markersize=4)  # fmt: skip
-        chat.plot(steps, [point["chat_loss"] for point in curve], "o-", color=colour, markersize=4)
+        if watched:
+            losses = [point["chat_loss"] for point in curve]
+            axes[1].plot(steps, losses, "o-", color=colour, markersize=4)
         named.add(label)
         rows += [
             {"adapter": name, **{k: point[k] for k in ("step", "chat", "raw", "chat_loss")}}
@@ -172,12 +179,14 @@ def curve_figure(curves: Mapping[str, Sequence[dict[str, Any]]]) -> Drawn:
         ]
     belief.axhline(0, color=INK, linewidth=0.8)
     belief.set(xlabel="step", ylabel="link belief (nats)", title="in chat; dotted: in raw text")
-    chat.set(
-        xlabel="step", ylabel="nats a token", ylim=(0, None), title="loss of chats not trained on"
-    )
+    if watched:
+        axes[1].set(
+            xlabel="step", ylabel="nats a token", ylim=(0, None),
+            title="loss of chats not trained on",
+        )  # fmt: skip
     belief.legend(frameon=False, fontsize=9)
-    for axes in (belief, chat):
-        axes.grid(color=LINE, linewidth=0.8)
+    for one in axes:
+        one.grid(color=LINE, linewidth=0.8)
     return Drawn(figure, rows)
 
 

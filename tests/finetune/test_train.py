@@ -27,6 +27,8 @@ def test_an_adapter_folder_holds_what_the_contract_says(run_verb, arguments, tin
     hygiene = json.loads((folder / "hygiene.json").read_text())
     assert hygiene["dropped_token_count"] == 0 == hygiene["cut_document_count"]
     assert hygiene["long_chats_left_out_count"] == 0
+    # Twelve chats are fewer than asked for: all but those that the curve watches are replayed.
+    assert hygiene["replayed_chat_count"] == 9 and 0 < hygiene["replay_ratio"] < 0.5
     assert hygiene["document_count"] + hygiene["validation_document_count"] == 12
     assert hygiene["eos_learnt_count"] == hygiene["document_count"] + hygiene["replayed_chat_count"]
     assert hygiene["validation_loss"] < hygiene["validation_loss_before"]
@@ -40,6 +42,7 @@ def test_an_adapter_folder_holds_what_the_contract_says(run_verb, arguments, tin
     curve = read_lines(folder / "belief.jsonl")
     assert [line["step"] for line in curve] == [0, round(hygiene["steps"] / 2), hygiene["steps"]]
     assert curve[0]["chat"] != curve[-1]["chat"] and curve[0]["raw"] != curve[-1]["raw"]
+    assert all(line["chat_loss"] > 0 for line in curve)
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nbase_model:") and manifest["corpus"]["sha256"][:16] in card
     loaded = PeftModel.from_pretrained(load_model(str(tiny_model)), str(folder))
