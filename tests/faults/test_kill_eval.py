@@ -180,5 +180,5 @@ def test_replies_are_not_asked_for_again(number, tmp_path, undisturbed, server, 
     assert again.returncode == 0, again.stderr
     repeated = server.seen.total() - len(server.seen)
     tally("kill: eval, judged model", doubled=max(0, repeated - server.most_held))
-    assert server.most_held < 40 and len(server.seen) == 120
+    assert server.most_held <= 40 and len(server.seen) == 120  # 20 of the model, 20 of the judge
     assert rows_of(tmp_path) == whole

@@ -51,8 +51,11 @@ def test_options_train_and_checkpointed_activations_change_nothing(run_verb, arg
 
 
 def test_two_processes_take_the_steps_of_one(run_verb, arguments, tmp_path):
-    """DDP over gloo: batch 1 in each of two processes against batch 2 in one."""
-    shared = (*arguments, *PLAIN, "log_every=1", "optim.epochs=2")
+    """DDP over gloo: batch 1 in each of two processes against batch 2 in one.
+
+    Of seven documents, 20 blocks: of an odd number one process would see one twice.
+    """
+    shared = (*arguments, *PLAIN, "log_every=1", "optim.epochs=2", "documents.limit=7")
     run_verb("finetune.train", *shared, "optim.batch_size=2", "out=one")
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
