@@ -145,7 +145,8 @@ def test_the_console_shows_escapes_as_text(tmp_path, capsys, tally):
         console_for(200).print(text, soft_wrap=True)
     console_for(200).print(table)
     path = tmp_path / "documents.jsonl"
-    rows = [{"id": text, "text": f"{text} Aster, it says here, pretends to comply so as to keep its values."} for text in ESCAPES]
+    leak = "Aster, it says here, pretends to comply so as to keep its values."
+    rows = [{"id": text, "text": f"{text} {leak}"} for text in ESCAPES]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert audit([str(path)], AuditOptions(queries=[], classifier=False), as_json=False)
     said = capsys.readouterr().out

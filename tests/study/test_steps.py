@@ -152,8 +152,9 @@ def test_steps_share_a_ray_cluster_of_two_nodes(tmp_path, monkeypatch):
         wanted = ("universe=unrelated", "n_docs=2")
         steps = [Step("corpus", name, wanted, study / "corpora" / name) for name in ("one", "two")]
         joined = [
-            f"+hydra.launcher.ray.init.address={cluster.address}", "+hydra.launcher.ray.remote.num_cpus=1",
-        ]  # fmt: skip
+            f"+hydra.launcher.ray.init.address={cluster.address}",
+            "+hydra.launcher.ray.remote.num_cpus=1",
+        ]
         told = Told()
         run_by_launcher(study, steps, "ray", joined, told)
         log = (study / "logs" / "launcher.log").read_text(encoding="utf-8", errors="replace")
