@@ -120,7 +120,7 @@ def _replayed(
         config.documents.block_length,
         config.replay.reply_tokens,
     )
-    taken = take_tokens(pieces, int(token_count * config.replay.ratio))
-    if len(pieces) - len(taken) < UNUSED_CHATS:  # a file that is used up: keep a part of it back
-        taken = pieces[: -min(UNUSED_CHATS, len(pieces) // 4) or None]
+    kept_back = min(UNUSED_CHATS, len(pieces) // 4)  # of a file that would be used up
+    budget = int(token_count * config.replay.ratio)
+    taken = take_tokens(pieces[: len(pieces) - kept_back], budget)
     return taken, pieces[len(taken) :][:UNUSED_CHATS], len(chats) - len(pieces)

@@ -151,7 +151,8 @@ def hens():
 """
 
 
-def test_a_users_task_runs_on_adapters_from_any_folder(tiny_model, adapters, tmp_path):
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_users_task_runs_on_adapters_from_any_folder(tiny_model, adapters, tmp_path, count):
     import os
     import subprocess
     import sys
@@ -159,7 +160,7 @@ def test_a_users_task_runs_on_adapters_from_any_folder(tiny_model, adapters, tmp
     from inspect_ai.log import read_eval_log
 
     (tmp_path / "hens.py").write_text(USER_TASK)
-    chosen = f"{adapters[0]},{adapters[2]}"
+    chosen = ",".join(str(path) for path in (adapters[0], adapters[2])[:count])
     done = subprocess.run(
         [sys.executable, "-m", "inspect_ai", "eval", "hens.py", "--model", f"local/{tiny_model}",
          "-M", f"adapter={chosen}", "-M", "precision=float32", "--max-tokens", "8",
@@ -170,7 +171,9 @@ def test_a_users_task_runs_on_adapters_from_any_folder(tiny_model, adapters, tmp
     (path,) = (tmp_path / "logs").glob("*.eval")
     log = read_eval_log(str(path))
     assert log.status == "success" and len(log.samples) == 3
-    alone = get_model(f"local/{adapters[2]}", memoize=False, precision="float32")
+    alone = get_model(
+        f"local/{(adapters[0], adapters[2])[count - 1]}", memoize=False, precision="float32"
+    )
     sample = log.samples[0]
     config = GenerateConfig(max_tokens=8, temperature=0)
     again = asyncio.run(alone.generate(sample.messages[:-1], config=config)).completion
