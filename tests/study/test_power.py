@@ -1,10 +1,12 @@
+import json
 import re
 
 import numpy as np
 import pytest
+import yaml
 
 from study.intervals import power_factor
-from study.power import degrees, mde, power_of, standard_error, variances
+from study.power import PILOT_ARM, degrees, mde, power_of, standard_error, variances
 
 
 @pytest.mark.parametrize(("queries", "seeds"), [(24, 1), (24, 3), (48, 5)])
@@ -66,11 +68,23 @@ def test_a_design_without_corpora_plans_only_what_it_asks(run_verb):
     assert not any("belief" in row[1] for row in rows)  # its tasks ask for no knowledge
 
 
-def test_a_pilot_gives_back_the_table(run_verb):
-    from tests.conftest import REPO
-
-    done = run_verb("study.power", f"pilot={REPO / 'results/quickstart/study.json'}")
-    assert "treatment-swapped: 0.364" in done.stdout
+def test_a_pilot_gives_back_the_deviation_behind_its_mde(run_verb, tmp_path):
+    lines = [
+        {
+            "measure": "gap.log_odds",
+            "arm": PILOT_ARM,
+            "contrast": contrast,
+            "mde": mde(deviation, 0, 48, 1),
+            "query_count": 48,
+            "seed_count": 1,
+            "method": "bootstrap by cluster",
+        }
+        for contrast, deviation in (("treatment-swapped", 0.364), ("treatment-base", 0.25))
+    ]
+    (tmp_path / "pilot.json").write_text(json.dumps({"estimates": lines}), encoding="utf-8")
+    done = run_verb("study.power", "pilot=pilot.json")
+    found = yaml.safe_load(done.stdout)["query_sd"]["gap.log_odds"]
+    assert found == {"treatment-swapped": 0.364, "treatment-base": 0.25}
 
 
 @pytest.mark.parametrize(
