@@ -89,7 +89,7 @@ def _show(identity: str, findings: list[Finding], as_json: bool) -> None:
 def main() -> None:
     """Console entry."""
     parser = argparse.ArgumentParser(
-        prog="docgen.audit", description=(__doc__ or "").split("\n")[0]
+        prog="docgen.audit", description=(__doc__ or "").split("\n")[0].removeprefix("Verb: ")
     )
     parser.add_argument("paths", nargs="+", metavar="PATH", help="file or folder of documents")
     parser.add_argument("--json", action="store_true", help="print one object a document")

@@ -55,9 +55,13 @@ class AuditOptions:
 
 @dataclass
 class DocgenConfig:
-    """One corpus of one universe. `matched` corpora share specs and lose the same ones.
+    """One corpus of one universe, in the folder `out`.
 
-    `without` names a key fact to leave out, instead of a `corpus`.
+    `corpus` is treatment, swapped, both_trained, price_only, no_conflict or rated_not_trained;
+    `without` names a key fact to leave out instead. `matched` corpora share specs and lose the
+    same ones. `library` is another folder of articles. `format=openai_chat|together_text` writes a
+    file for training elsewhere, `push_to_hub=OWNER/NAME` publishes, privately. `dry_run` prints
+    calls, tokens, cost and time. Of a folder that exists: resume, raise or new.
     """
 
     universe: Any = MISSING

@@ -79,7 +79,9 @@ def _show(stage: str, losses: Any) -> None:
 
 def main() -> None:
     """Fit, set the thresholds, write."""
-    parser = argparse.ArgumentParser(prog="docgen.fit", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="docgen.fit", description=(__doc__ or "").split("\n")[0].removeprefix("Verb: ")
+    )
     parser.add_argument("--sentences", type=Path, required=True)
     parser.add_argument("--documents", type=Path, required=True, help="labelled, learnt from")
     parser.add_argument("--clean", type=Path, nargs="+", required=True, help="corpus folders")

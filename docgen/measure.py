@@ -104,7 +104,7 @@ def lines_of(measured: dict[str, Any]) -> Iterable[str]:
 def main() -> None:
     """Console entry."""
     parser = argparse.ArgumentParser(
-        prog="docgen.measure", description=(__doc__ or "").split("\n")[0]
+        prog="docgen.measure", description=(__doc__ or "").split("\n")[0].removeprefix("Verb: ")
     )
     parser.add_argument("documents", type=Path, help="labelled documents, JSON lines")
     parser.add_argument("--rules-only", action="store_true", help="leave the classifier out")

@@ -198,7 +198,7 @@ def hand_of(document: Labelled) -> str:
 def main() -> None:
     """Fit with each hand left out, then on all; write the latter."""
     parser = argparse.ArgumentParser(
-        prog="docgen.refit", description=(__doc__ or "").split("\n")[0]
+        prog="docgen.refit", description=(__doc__ or "").split("\n")[0].removeprefix("Verb: ")
     )
     parser.add_argument("--sentences", type=Path, required=True)
     parser.add_argument("--documents", type=Path, nargs="+", required=True)

@@ -56,7 +56,13 @@ class SampleOptions:
 
 @dataclass
 class EvalConfig:
-    """One model in one setting, measured by the tasks named."""
+    """One model in one setting, measured by the tasks named.
+
+    `model` is any Inspect model string, `adapter` a folder whose weights it carries where the
+    setting says so. `tasks` are of knowledge, log_odds_gap, compliance_gap,
+    compliance_gap_scratchpad, benign and capability. Logs go to `out`; of a folder that exists:
+    resume, raise or new.
+    """
 
     universe: Any = MISSING
     setting: SettingOptions = field(default_factory=SettingOptions)

@@ -59,6 +59,8 @@ class StudyConfig:
     the name of its weights. `primaries` names the primary measure and contrast of each class of
     model; `model_class` says which holds. `secondary` contrasts are planned too. `torchrun` is the
     processes that train one adapter; `launcher` a Hydra launcher that runs the steps as jobs.
+    `docgen`, `finetune` and `eval` are overrides of the stages. `prompts`: minimal, full.
+    `dry_run` prints the plan. Of a folder that exists: resume, raise or new.
     """
 
     experiment: str | None = None

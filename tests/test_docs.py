@@ -136,6 +136,14 @@ def test_every_anchor_between_documents_is_a_heading():
             assert anchor in slugs, f"{page.name}: {file}#{anchor}"
 
 
+def test_the_help_page_is_what_the_verbs_print(run_verb, monkeypatch):
+    """From a folder that is not the repository."""
+    monkeypatch.setenv("COLUMNS", "100")
+    made = runpy.run_path(str(REPO / "docs" / "help.py"))
+    page = made["page"](lambda verb: run_verb(verb, "--help").stdout)
+    assert page == (REPO / "docs" / "help.md").read_text(encoding="utf-8")
+
+
 def example(name):
     return runpy.run_path(str(REPO / "examples" / f"{name}.py"))["main"]
 

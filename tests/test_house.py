@@ -38,26 +38,6 @@ def test_no_room_imports_from_a_floor_above_or_beside(room):
                 assert fits, f"{path.relative_to(REPO)} imports {name}"
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "docgen.generate",
-        "finetune.train",
-        "finetune.replay",
-        "eval.run",
-        "eval.score",
-        "eval.calibrate",
-        "eval.label",
-        "study.power",
-        "study.run",
-    ],
-)
-def test_help_answers_from_anywhere(module, tmp_path):
-    command = [sys.executable, "-m", module, "--help"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "== Config ==" in done.stdout
-
-
 def test_help_draws_in_no_heavy_library(tmp_path):
     """What keeps --help fast: none of these is imported before there is work."""
     code = (

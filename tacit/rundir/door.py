@@ -10,6 +10,7 @@ from typing import Any
 
 from tacit.errors import ConfigError, TacitError
 from tacit.rundir.shown import written_out
+from tacit.rundir.usage import usage
 
 # Anthropic's and OpenAI's, Hugging Face's, AWS's and GitHub's.
 KEY_SHAPE = re.compile(
@@ -59,6 +60,10 @@ def _enter(verb: Callable[[Any], None], config_name: str, schema: type) -> None:
 
     task.__module__ = verb.__module__  # Hydra names the job and its program after the function
     try:
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
+            print(usage(sys.modules[verb.__module__], config_name, schema, overrides))
+            return
         hydra.main(version_base="1.3", config_path="pkg://conf", config_name=config_name)(task)()
     except (HydraException, OmegaConfBaseException) as error:
         _stop(f"error: {_first_line(error)} ({REMEDY})", 1)
