@@ -94,6 +94,13 @@ class Metrics(TrainerCallback):  # type: ignore[misc] # transformers is not foll
                 "training", total=state.max_steps, completed=state.global_step, note=""
             )
 
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Let the last step be recorded too, wherever `log_every` falls."""
+        if state.global_step >= state.max_steps:
+            control.should_log = True
+
     def on_log(
         self,
         args: TrainingArguments,

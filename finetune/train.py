@@ -89,7 +89,7 @@ def _train(config: FinetuneConfig, sources: "list[Source]", run: RunDir) -> None
     trainer = _trainer(config, put_adapter_on(config, model), tokenizer, mixed, sources[0], run)
     checkpoint = last_complete_checkpoint(run.path / "checkpoints", set_aside=RANK == 0)
     # Under autocast the linear layers cast for themselves; PEFT's own casts cost a fifth more.
-    with disable_input_dtype_casting(trainer.model), failures_named():
+    with disable_input_dtype_casting(trainer.model), failures_named(checkpoint):
         before = trainer.mean_loss(mixed.validation_blocks)
         loop_started = time.monotonic()
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
