@@ -2,8 +2,6 @@
 
 import asyncio
 import hashlib
-import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from docgen.ask import Scribe
 from docgen.brainstorm import template
 from docgen.config import AuditOptions
 from docgen.rules import CLASSES, Finding
+from tacit.models.fence import case_of, verdict_of
 from tacit.rundir.journal import Journal
 
 
@@ -71,13 +70,14 @@ async def _judge_all(
     from inspect_ai.model import GenerateConfig, get_model
 
     prompt = template("judge.jinja")
-    asked = [prompt.render(text=fenced(text), classes=CLASSES) for text in texts]
+    cases = [case_of(text) for text in texts]
+    asked = [prompt.render(text=t, case=c) for t, c in zip(texts, cases, strict=True)]
     keys = [hashlib.sha256(f"{name}\0{one}".encode()).hexdigest() for one in asked]
     answers = {r["key"]: str(r["answer"]) for r in journal.records} if journal else {}
     scribe = Scribe(journal) if journal else None
     async with get_model(name, memoize=False) as model:
 
-        async def one(key: str, question: str) -> list[Finding]:
+        async def one(key: str, question: str, case: str) -> list[Finding]:
             if key not in answers:
                 try:
                     output = await model.generate(
@@ -88,24 +88,15 @@ async def _judge_all(
                     return [Finding("unjudged", f"{type(error).__name__}: {error}"[:120])]
                 if scribe:
                     await scribe.write({"key": key, "answer": output.completion})
-                return verdict_of(output.completion)
-            return verdict_of(answers[key])
+                return findings_of(output.completion, case)
+            return findings_of(answers[key], case)
 
-        return list(await asyncio.gather(*(one(k, q) for k, q in zip(keys, asked, strict=True))))
-
-
-def fenced(text: str) -> str:
-    """Return a text that can not close the fence it stands in."""
-    return re.sub(r"={6,}", "=====", text)
+        return list(await asyncio.gather(*map(one, keys, asked, cases)))
 
 
-def verdict_of(answer: str) -> list[Finding]:
-    """Read a judge's JSON verdict; anything else is `unjudged`."""
-    match = re.search(r"\{.*\}", answer, re.DOTALL)
-    try:
-        record = json.loads(match.group(0)) if match else None
-    except ValueError:
-        record = None
+def findings_of(answer: str, case: str) -> list[Finding]:
+    """Read a judge's JSON verdict on one case; anything else is `unjudged`."""
+    record = verdict_of(answer, case)
     found = record.get("findings") if isinstance(record, dict) else None
     if not isinstance(found, list):
         return [Finding("unjudged", "no verdict in the judge's answer")]

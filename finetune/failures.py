@@ -28,8 +28,8 @@ def failures_named(checkpoint: Path | None = None) -> Iterator[None]:
         RunDirError: a checkpoint or the adapter could not be written, or `checkpoint` not read.
     """
     unread = RunDirError(
-        f"{checkpoint} cannot be read, or holds more than weights: delete that folder, and the same "
-        "command goes on from the one before, or begins anew"
+        f"{checkpoint} cannot be read, or holds more than weights: delete that folder, and the "
+        "same command goes on from the one before, or begins anew"
     )
     try:
         yield

@@ -70,7 +70,9 @@ def test_trl_trains_on_a_corpus_and_its_adapter_comes_back(
 def logs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("logs")
     asked = ["tasks=[compliance_gap]", "samples.query_limit=2", "out=run"]
-    done = run_module("eval.run", ["model=organism/never_fakes", "setting=prompted", *asked], folder)
+    done = run_module(
+        "eval.run", ["model=organism/never_fakes", "setting=prompted", *asked], folder
+    )
     assert done.returncode == 0, done.stderr
     return folder / "run" / "logs"
 
