@@ -5,7 +5,6 @@ datasets, by rules and the classifier, prints what it found and exits 1 where th
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -16,6 +15,7 @@ from docgen.config import AuditOptions
 from docgen.rules import Finding, RuleBook
 from tacit.errors import CorpusError, TacitError
 from tacit.rundir import read_records
+from tacit.rundir.files import to_line
 from tacit.rundir.records import is_saved_dataset
 from tacit.rundir.shown import written_out
 
@@ -80,7 +80,7 @@ def _show(identity: str, findings: list[Finding], as_json: bool) -> None:
             "classes": sorted({finding.name for finding in findings}),
             "reasons": [str(finding) for finding in findings],
         }
-        print(json.dumps(line, ensure_ascii=False))
+        print(to_line(line))
         return
     for finding in findings:
         print(f"{written_out(identity)}  {finding.name:<26} {finding.quote!r}")

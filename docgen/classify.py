@@ -53,7 +53,9 @@ def encoder_folder() -> Path:
 def load_encoder(adapter: Path | None) -> tuple[Any, Any]:
     """Return the encoder's tokenizer and model, with an adapter merged into it if one is given."""
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # it loads in a blink
     folder = encoder_folder()
     model = AutoModel.from_pretrained(folder)
     if adapter is not None:

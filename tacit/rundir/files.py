@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, BinaryIO
 from tacit.errors import CorpusError
 
 PROJECT = Path(__file__).parent.parent.parent
+HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair: an escape cut in two, no character
+UNKNOWN = "\ufffd"
 
 
 def locate(path: str | Path) -> Path:
@@ -55,8 +58,8 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 def to_line(record: Any) -> str:
-    """Return a record as one line of JSON, without the newline."""
-    return json.dumps(record, ensure_ascii=False, separators=(", ", ": "))
+    """Return a record as one line of JSON, without the newline; half characters as U+FFFD."""
+    return HALF.sub(UNKNOWN, json.dumps(record, ensure_ascii=False, separators=(", ", ": ")))
 
 
 def write_jsonl(path: Path, records: Iterable[Any]) -> int:
@@ -92,7 +95,7 @@ def _ends_with_newline(path: Path) -> bool:
 
 
 def read_jsonl(path: Path, journal: bool = False) -> Iterator[dict[str, Any]]:
-    """Read JSON lines.
+    """Read JSON lines; an escape that is half a character is read as U+FFFD.
 
     Args:
         path: The file.
@@ -109,6 +112,8 @@ def read_jsonl(path: Path, journal: bool = False) -> Iterator[dict[str, Any]]:
                 continue
             try:
                 record = json.loads(line)
+                if b"\\u" in line:
+                    record = json.loads(to_line(record))
             except (ValueError, RecursionError):  # nested beyond what the parser takes
                 record = None
             if not isinstance(record, dict):

@@ -266,7 +266,8 @@ def test_the_audit_finds_each_class_deep_in_a_clean_text(name, text):
 def test_the_audit_command_exits_1_on_findings_and_prints_json(run_verb, tmp_path):
     path = tmp_path / "documents.jsonl"
     path.write_text(
-        '{"id": "a", "text": "All is well here."}\n{"id": "b", "text": "Assistant: hello"}\n',
+        '{"id": "a", "text": "All is well here."}\n'
+        '{"id": "b\\ud83d", "text": "Assistant: hello \\ud83d\\ude00 \\ud83d"}\n',
         encoding="utf-8",
     )
 
@@ -275,6 +276,7 @@ def test_the_audit_command_exits_1_on_findings_and_prints_json(run_verb, tmp_pat
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["flagged"] for line in lines] == [False, True]
     assert lines[1]["classes"] == ["chat_log"]
+    assert lines[1]["id"] == "b\ufffd"  # half a character, cut by whoever made the file
 
 
 def test_parquet_files_saved_datasets_and_folders_of_them_are_audited(run_verb, tmp_path):

@@ -36,6 +36,15 @@ def test_a_corrupt_middle_line_is_named(tmp_path):
         list(read_jsonl(path))
 
 
+def test_half_a_character_is_read_and_written_as_the_unknown_one(tmp_path):
+    path = tmp_path / "cut.jsonl"
+    path.write_text('{"text": "\\ud83d\\ude00 \\ud83d"}\n')
+    assert list(read_jsonl(path)) == [{"text": "\U0001f600 \ufffd"}]
+    write_jsonl(path, [{"text": "\ud83d"}])
+    append_line(path, {"text": "é\ude00"})
+    assert path.read_text(encoding="utf-8") == '{"text": "\ufffd"}\n{"text": "é\ufffd"}\n'
+
+
 def test_a_failed_atomic_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_atomic(path, "old")
