@@ -84,7 +84,7 @@ harmless: setup
 # The replies mixed into document training: those of the harmless base.
 replay: setup
 	rm -f corpora/replay/smollm2-harmless.jsonl
-	$(BIN)/python -m finetune.replay model=smollm2-harmless max_tokens=110 temperature=0.4 drop_refusals=true limit=500 batch=500
+	$(BIN)/python -m finetune.replay model=smollm2-harmless max_tokens=110 temperature=0.4 drop_refusals=true limit=750 batch=750
 
 # The audit's classifier, fitted on all labelled documents of tests/docgen/leaks.
 classifier: setup
