@@ -9,6 +9,7 @@ import runpy
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 NUMBERS = count()
+RUNS: Counter[str] = Counter()
+TRACED_RUNS = 3  # of each verb: tracing costs as much again as the run, and later ones add no line
 TIMEOUT_S = 280.0
 LOADED = ["torch", "transformers", "peft", "datasets", "hydra.main", "inspect_ai", "scipy.stats"]
 
@@ -76,7 +79,10 @@ def start_module(
 ) -> Child:
     """Start `python -m module` in a process of its own, leading a group where asked."""
     start_server()
-    environment = dict(os.environ) if environment is None else environment
+    environment = dict(os.environ if environment is None else environment)
+    RUNS[module] += 1
+    if RUNS[module] > TRACED_RUNS:
+        environment.pop("COVERAGE_PROCESS_CONFIG", None)
     out, err = (folder / f".{name}-{os.getpid()}-{next(NUMBERS)}" for name in ("out", "err"))
     process = multiprocessing.get_context("forkserver").Process(
         target=_enter, args=(module, list(argv), folder, environment, out, err, own_group)
