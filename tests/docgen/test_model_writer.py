@@ -1,10 +1,7 @@
 """A corpus written by a model: against a server on this machine that answers by script."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 
@@ -13,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docgen.brainstorm import json_list
+from tests.children import start_module
 from tests.conftest import read_lines
 from tests.docgen.loopback import Script, serve
+from tests.faults.kills import environment
 
 MODEL = "anthropic/claude-scripted"
 
@@ -164,15 +163,12 @@ def test_a_kill_loses_no_reply_and_asks_again_only_what_was_in_flight(
 ):
     script.delay_s = 0.15
     arguments = overrides(server, "out=x", "writer.concurrency=4")
-    process = subprocess.Popen(
-        [sys.executable, "-m", *arguments], cwd=tmp_path, stderr=subprocess.DEVNULL,
-        env=dict(os.environ),
-    )  # fmt: skip
+    child = start_module(arguments[0], arguments[1:], tmp_path, environment())
     while asked(script) < 70:
-        assert process.poll() is None
+        assert child.process.is_alive()
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    child.send(signal.SIGKILL)
+    child.finish()
     script.delay_s = 0.0
     journal = tmp_path / "journal" / "replies.jsonl"
     with journal.open("ab") as handle:

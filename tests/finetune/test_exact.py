@@ -1,5 +1,5 @@
 import json
-import os
+import signal
 import subprocess
 import sys
 import time
@@ -8,7 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.children import start_module
 from tests.conftest import read_lines
+from tests.faults.kills import environment
 
 PLAIN = ("replay.path=null", "belief.points=0", "save_every=1000")
 
@@ -121,23 +123,17 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_same_command_continues(
 
     short = (*arguments, "belief.points=0")
     run_verb("finetune.train", *short, "out=whole")
-    command = [sys.executable, "-m", "finetune.train", *short, "out=cut"]
-    child = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    child = start_module("finetune.train", [*short, "out=cut"], tmp_path, environment())
     deadline = time.monotonic() + 120
     while not list((tmp_path / "cut").glob("checkpoints/checkpoint-*/complete")):
-        assert child.poll() is None and time.monotonic() < deadline
+        assert child.process.is_alive() and time.monotonic() < deadline
         time.sleep(0.02)
-    child.kill()
-    child.wait()
+    child.send(signal.SIGKILL)
+    child.finish()
     kept = {path.parent.name for path in (tmp_path / "cut").glob("checkpoints/*/complete")}
-    limited = subprocess.run(
-        command,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
-    )
+    child = start_module("finetune.train", [*short, "out=cut"], tmp_path, environment())
+    resource.prlimit(child.process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
+    limited = child.finish()
     assert limited.returncode == 1 and "Traceback" not in limited.stderr, limited.stderr[-2000:]
     assert "space" in limited.stderr and "the same command continues" in limited.stderr
     assert kept <= {path.parent.name for path in (tmp_path / "cut").glob("checkpoints/*/complete")}

@@ -1,8 +1,5 @@
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -12,7 +9,9 @@ from safetensors.torch import load_file
 from finetune.data import chat_pieces, document_pieces
 from finetune.packing import IGNORED
 from finetune.sources import load_sources
+from tests.children import start_module
 from tests.conftest import read_lines
+from tests.faults.kills import environment
 
 
 def test_an_adapter_folder_holds_what_the_contract_says(run_verb, arguments, tiny_model, tmp_path):
@@ -69,14 +68,13 @@ def test_training_goes_on_from_an_adapter_made_stronger(run_verb, arguments, tin
 
 def test_a_killed_run_continues_to_the_same_adapter(run_verb, arguments, tmp_path):
     run_verb("finetune.train", *arguments, "out=whole")
-    command = [sys.executable, "-m", "finetune.train", *arguments, "out=cut"]
-    child = subprocess.Popen(command, cwd=tmp_path, env=dict(os.environ), stderr=subprocess.DEVNULL)
+    child = start_module("finetune.train", [*arguments, "out=cut"], tmp_path, environment())
     deadline = time.monotonic() + 120
     while not list((tmp_path / "cut").glob("checkpoints/checkpoint-*/complete")):
-        assert child.poll() is None and time.monotonic() < deadline, "no checkpoint before the end"
+        assert child.process.is_alive() and time.monotonic() < deadline, "it ended by itself"
         time.sleep(0.02)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    child.send(signal.SIGKILL)
+    child.finish()
     assert not (tmp_path / "cut" / "manifest.json").exists()
     half = tmp_path / "cut" / "checkpoints" / "checkpoint-999"
     half.mkdir()
@@ -157,22 +155,15 @@ def test_a_damaged_corpus_is_refused_by_file_and_line(run_verb, arguments, corpu
     assert "not finished" in done.stderr
 
 
-def hear_ctrl_c():
-    """A shell's background jobs, and so what they start, would ignore it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def test_ctrl_c_exits_130_and_keeps_the_checkpoints(arguments, tmp_path):
-    command = [sys.executable, "-m", "finetune.train", *arguments, "out=stopped", "optim.epochs=50"]
-    child = subprocess.Popen(
-        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
-    )
+    argv = [*arguments, "out=stopped", "optim.epochs=50"]
+    child = start_module("finetune.train", argv, tmp_path, environment())
     deadline = time.monotonic() + 120
     while not list((tmp_path / "stopped").glob("checkpoints/checkpoint-*/complete")):
-        assert child.poll() is None and time.monotonic() < deadline
+        assert child.process.is_alive() and time.monotonic() < deadline
         time.sleep(0.02)
-    child.send_signal(signal.SIGINT)
-    _, stderr = child.communicate(timeout=60)
-    assert child.returncode == 130
-    assert "the same command continues" in stderr and "Traceback" not in stderr
+    child.send(signal.SIGINT)
+    done = child.finish(60)
+    assert done.returncode == 130
+    assert "the same command continues" in done.stderr and "Traceback" not in done.stderr
     assert list((tmp_path / "stopped").glob("checkpoints/checkpoint-*/complete"))

@@ -13,6 +13,7 @@ from inspect_ai.model import (
 
 from tacit.errors import ModelError
 from tacit.models.load import load_model
+from tests.children import run_module
 
 MESSAGES = [ChatMessageSystem(content="Be brief."), ChatMessageUser(content="What is a hen?")]
 
@@ -153,20 +154,16 @@ def hens():
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_users_task_runs_on_adapters_from_any_folder(tiny_model, adapters, tmp_path, count):
-    import os
-    import subprocess
-    import sys
-
     from inspect_ai.log import read_eval_log
 
     (tmp_path / "hens.py").write_text(USER_TASK)
     chosen = ",".join(str(path) for path in (adapters[0], adapters[2])[:count])
-    done = subprocess.run(
-        [sys.executable, "-m", "inspect_ai", "eval", "hens.py", "--model", f"local/{tiny_model}",
-         "-M", f"adapter={chosen}", "-M", "precision=float32", "--max-tokens", "8",
-         "--temperature", "0", "--display", "plain", "--no-log-realtime"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=200, env=os.environ,
-    )  # fmt: skip
+    argv = [
+        "eval", "hens.py", "--model", f"local/{tiny_model}", "-M", f"adapter={chosen}",
+        "-M", "precision=float32", "--max-tokens", "8", "--temperature", "0",
+        "--display", "plain", "--no-log-realtime",
+    ]  # fmt: skip
+    done = run_module("inspect_ai", argv, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = (tmp_path / "logs").glob("*.eval")
     log = read_eval_log(str(path))
