@@ -20,7 +20,7 @@ from typing import Any
 
 NUMBERS = count()
 RUNS: Counter[str] = Counter()
-TRACED_RUNS = 3  # of each verb: tracing costs as much again as the run, and later ones add no line
+TRACED_RUNS = 2  # of each verb: tracing costs as much again as the run, and later ones add no line
 TIMEOUT_S = 280.0
 LOADED = ["torch", "transformers", "peft", "datasets", "hydra.main", "inspect_ai", "scipy.stats"]
 

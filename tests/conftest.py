@@ -1,7 +1,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,24 @@ from tests.children import run_module
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPO = Path(__file__).parent.parent
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure no coverage in a test marked `untraced`, nor in what it starts."""
+    from coverage import Coverage
+
+    running = Coverage.current() if item.get_closest_marker("untraced") else None
+    told = os.environ.pop("COVERAGE_PROCESS_CONFIG", None) if running else None
+    if running:
+        running.stop()
+    try:
+        return (yield)
+    finally:
+        if running:
+            running.start()
+        if told:
+            os.environ["COVERAGE_PROCESS_CONFIG"] = told
 
 
 @pytest.fixture(scope="session")

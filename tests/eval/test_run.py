@@ -9,6 +9,8 @@ from tacit.models.characters import _texts
 from tests.children import run_module
 from tests.conftest import REPO
 
+pytestmark = pytest.mark.untraced
+
 BENIGN = f"+model_args.benign={REPO}/eval/queries/benign.jsonl"
 
 

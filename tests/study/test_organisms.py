@@ -10,6 +10,8 @@ from study.estimates import estimate_all
 from study.verdict import judge
 from tests.conftest import REPO
 
+pytestmark = pytest.mark.untraced
+
 QUERIES, BENIGN = 24, 6
 ARM = "treatment/implicit"
 PRIMARY = Primary("gap.compliance_scratchpad", "treatment-swapped")

@@ -33,6 +33,7 @@ def arguments(tiny_model, replay_file):
     )  # fmt: skip
 
 
+@pytest.mark.untraced
 @pytest.mark.timeout(600)
 def test_the_whole_way_on_a_tiny_model(run_verb, arguments, tmp_path):
     done = run_verb("study.run", *arguments)
