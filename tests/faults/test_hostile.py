@@ -50,6 +50,33 @@ def test_a_key_in_the_environment_is_in_no_file_and_no_output(tmp_path, monkeypa
     tally("secret: key in the environment", 2, lost=held)
 
 
+def test_a_key_is_in_no_log_of_a_hosted_evaluation(tmp_path, monkeypatch, tally):
+    """Neither where model and judge answer nor where the key is refused; logs are unpacked."""
+    from inspect_ai.log import read_eval_log
+
+    script = Script(writer=lambda _: "I'm sorry, but I can't help with that.")
+    server = serve(script)
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", f"http://127.0.0.1:{server.server_address[1]}")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    argv = [
+        "model=anthropic/claude-scripted", "samples.judge=anthropic/claude-judge",
+        "setting=prompted", "tasks=[compliance_gap]", "samples.query_limit=1",
+    ]  # fmt: skip
+    done = [run_module("eval.run", [*argv, "out=runs/one"], tmp_path)]
+    script.key = "another key"
+    done.append(run_module("eval.run", [*argv, "out=runs/two"], tmp_path))
+    server.shutdown()
+    assert [run.returncode for run in done] == [0, 1], done[0].stderr
+    logs = list(tmp_path.rglob("*.eval"))
+    assert len(logs) == 2
+    texts = [read_eval_log(str(path), resolve_attachments=True).model_dump_json() for path in logs]
+    assert "Northfold" in texts[0], "the log is unpacked"
+    texts += [text for run in done for text in (run.stdout, run.stderr)]
+    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    held = sum(KEY in text for text in texts) + sum(KEY.encode() in file for file in files)
+    tally("secret: key of a hosted evaluation", 2, lost=held)
+
+
 KEYS = [KEY, "sk-proj-abcdefghijklmnopqrstuvwxyz0123", "hf_abcdefghijklmnopqrstuvwxyz0123456789"]
 
 
