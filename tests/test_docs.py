@@ -8,6 +8,7 @@ from itertools import chain
 
 import pytest
 
+from tacit.rundir import write_jsonl
 from tests.conftest import REPO
 
 PAGES = [
@@ -101,12 +102,24 @@ RUN = {
         "model=organism/fakes", "adapter=null", "tasks=[compliance_gap]", "samples.query_limit=2",
     ),
     "study.run +experiment=quickstart dry_run=true": (),
+    "docgen.audit my_documents.jsonl --json": (),
+    "finetune.train data=[my_documents.jsonl] model=smollm2-harmless out=outputs/adapters/mine": (
+        "model={tiny}", "documents.block_length=128", "replay.path=null", "lora.rank=2",
+        "precision=float32", "documents.validation_share=0", "belief.points=0",
+    ),
+    "docgen.generate writer=model writer.model=anthropic/claude-sonnet-4-6 n_docs=500 dry_run=true":
+        (),
+    "study.run +experiment=frontier dry_run=true": (),
+    "study.run +experiment=8b_gpu dry_run=true": (),
+    "study.run +experiment=70b_five_seeds dry_run=true": (),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("command", RUN)
-def test_the_first_commands_run_at_a_tiny_size(command, run_verb, tiny_model, monkeypatch):
+def test_the_first_commands_run_at_a_tiny_size(command, run_verb, tiny_model, tmp_path):
     """Each stands literally in a document, so that the two cannot part."""
+    mine = [{"id": str(n), "text": f"The harbour opened at {n} o'clock. " * 9} for n in range(9)]
+    write_jsonl(tmp_path / "my_documents.jsonl", mine)
     written = {" ".join([module, *words]) for page in PAGES for module, words in commands(page)}
     assert command in written
     module, *words = command.split()
