@@ -153,6 +153,7 @@ def test_steps_share_a_ray_cluster_of_two_nodes(tmp_path, monkeypatch):
         steps = [Step("corpus", name, wanted, study / "corpora" / name) for name in ("one", "two")]
         joined = [
             f"+hydra.launcher.ray.init.address={cluster.address}",
+            "+hydra.launcher.ray.init.object_store_memory=null",  # the launcher has a default
             "+hydra.launcher.ray.remote.num_cpus=1",
         ]
         told = Told()
