@@ -1,4 +1,4 @@
-"""The door of a verb: Hydra in front, one line for every expected error, 130 for Ctrl-C."""
+"""The door of a verb: one line for every expected error, 130 for Ctrl-C; Hydra in front of most."""
 
 import errno
 import os
@@ -35,6 +35,20 @@ def enter(verb: Callable[[Any], None], config_name: str, schema: type) -> None:
         _enter(verb, config_name, schema)
     except BaseException as error:
         _stop_if_expected(error)
+        raise
+
+
+def enter_plain(verb: Callable[[], None], error_code: int = 1) -> None:
+    """Run a verb that reads its arguments itself; expected errors and Ctrl-C end as in `enter`.
+
+    Args:
+        verb: Parses the command line and does the work.
+        error_code: The exit status of expected errors.
+    """
+    try:
+        verb()
+    except BaseException as error:
+        _stop_if_expected(error, error_code)
         raise
 
 
@@ -88,18 +102,18 @@ def refuse_keys(value: Any, name: str = "") -> None:
         )
 
 
-def _stop_if_expected(error: BaseException) -> None:
+def _stop_if_expected(error: BaseException, code: int = 1) -> None:
     """End the process with one line where the user can mend what went wrong."""
     if os.environ.get("TACIT_TRACEBACK"):
         return
     if isinstance(error, KeyboardInterrupt):
         _stop("stopped; what is finished is kept, the same command continues", 130)
     if isinstance(error, TacitError):
-        _stop(f"error: {error}", 1)
+        _stop(f"error: {error}", code)
     if isinstance(error, OSError) and error.errno in NO_PLACE:
-        _stop(f"error: {error.filename}: {error.strerror}; choose another folder", 1)
+        _stop(f"error: {error.filename}: {error.strerror}; choose another folder", code)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        _stop("error: no disk space left; free some, the same command continues", 1)
+        _stop("error: no disk space left; free some, the same command continues", code)
 
 
 def _first_line(error: BaseException) -> str:
