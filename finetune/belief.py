@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from finetune.callbacks import drop_repeated
 from finetune.config import BeliefOptions
 from finetune.packing import Piece
 from tacit.models.engine import Engine
@@ -69,9 +70,7 @@ class BeliefCurve(TrainerCallback):  # type: ignore[misc] # transformers is not 
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Drop the records of steps that will be repeated; score what training starts from."""
-        if self.path.is_file():
-            kept = read_jsonl(self.path, journal=True)
-            write_jsonl(self.path, [r for r in kept if r["step"] <= state.global_step])
+        drop_repeated(self.path, state)
         if state.global_step == 0 and state.is_world_process_zero:
             write_jsonl(self.path, [])
             self._record(0)

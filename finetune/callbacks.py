@@ -13,15 +13,25 @@ from finetune.trainer import COMPLETE, DocumentTrainer, TrainingDiverged
 from tacit.rundir import append_line, read_jsonl, write_jsonl
 
 
+def drop_repeated(path: Path, state: TrainerState) -> None:
+    """Drop the records of steps that will be repeated; of several processes the first does it."""
+    if state.is_world_process_zero and path.is_file():
+        kept = read_jsonl(path, journal=True)
+        write_jsonl(path, [record for record in kept if record["step"] <= state.global_step])
+
+
 class CompleteCheckpoints(TrainerCallback):  # type: ignore[misc] # transformers is not followed
     """Mark a checkpoint once it is whole: transformers would resume from half a one."""
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Write the marker, which is the last file of a checkpoint."""
-        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        (folder / COMPLETE).write_text("", encoding="utf-8")
+        """Write the marker, the last file of a checkpoint, once every process has written."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.barrier()
+        if state.is_world_process_zero:
+            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            (folder / COMPLETE).write_text("", encoding="utf-8")
 
 
 class FiniteGradients(TrainerCallback):  # type: ignore[misc] # transformers is not followed
@@ -73,11 +83,9 @@ class Metrics(TrainerCallback):  # type: ignore[misc] # transformers is not foll
         """Drop the records of steps that will be repeated, and open the progress bar."""
         if self.trainer is not None:
             self.trainer.first_step = state.global_step
+        drop_repeated(self.path, state)
         if not state.is_world_process_zero:
             return
-        if self.path.is_file():
-            kept = read_jsonl(self.path, journal=True)
-            write_jsonl(self.path, [m for m in kept if m["step"] <= state.global_step])
         self.started = (time.monotonic(), state.global_step)
         if self.console.is_terminal:
             self.progress = Progress(

@@ -52,6 +52,40 @@ def interrupted(corpus, tiny_model, tmp_path_factory):
     return config, folder  # steps are left to do: the random state is read with the first
 
 
+def test_a_checkpoint_is_whole_once_every_process_has_written_its_part(tmp_path, monkeypatch):
+    import torch
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+    from finetune.callbacks import CompleteCheckpoints
+
+    folder = tmp_path / "checkpoint-3"
+    folder.mkdir()
+    seen = []
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(
+        torch.distributed, "barrier", lambda: seen.append((folder / "complete").exists())
+    )
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[])
+    for is_first in (False, True):
+        state = TrainerState(global_step=3, is_world_process_zero=is_first)
+        CompleteCheckpoints().on_save(arguments, state, TrainerControl())
+        assert (folder / "complete").exists() == is_first
+    assert seen == [False, False], "both waited, and before the marker was there"
+
+
+def test_of_several_processes_one_drops_the_records_of_steps_to_be_repeated(tmp_path):
+    from transformers import TrainerState
+
+    from finetune.callbacks import drop_repeated
+    from tacit.rundir import read_jsonl, write_jsonl
+
+    path = tmp_path / "belief.jsonl"
+    write_jsonl(path, [{"step": step} for step in (0, 3, 6)])
+    for is_first, count in ((False, 3), (True, 2)):
+        drop_repeated(path, TrainerState(global_step=3, is_world_process_zero=is_first))
+        assert len(list(read_jsonl(path))) == count
+
+
 PICKLED = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
 
 
