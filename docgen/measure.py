@@ -1,7 +1,7 @@
 """Verb: what the keyless audit catches, on labelled documents.
 
-`python -m docgen.measure tests/docgen/leaks/held_out.jsonl` prints a table and writes
-`docgen/classifier/measured.json`, which every dataset card shows.
+`python -m docgen.measure tests/docgen/leaks/held_out_3.jsonl` prints a table. With `--write` it
+becomes `docgen/classifier/measured.json`, which every dataset card shows.
 """
 
 import argparse
@@ -14,7 +14,9 @@ from typing import Any
 from docgen.audit import QUERIES
 from docgen.config import AuditOptions
 from docgen.rules import CLASSES, RuleBook
-from tacit.rundir import read_jsonl, write_atomic
+from tacit.errors import ConfigError
+from tacit.rundir import read_records, write_atomic
+from tacit.rundir.door import enter_plain
 
 TARGET = Path(str(files("docgen") / "classifier")) / "measured.json"
 
@@ -108,19 +110,29 @@ def lines_of(measured: dict[str, Any]) -> Iterable[str]:
 
 def main() -> None:
     """Console entry."""
+    enter_plain(_main)
+
+
+def _main() -> None:
     parser = argparse.ArgumentParser(
         prog="docgen.measure", description=(__doc__ or "").split("\n")[0].removeprefix("Verb: ")
     )
-    parser.add_argument("documents", type=Path, help="labelled documents, JSON lines")
+    parser.add_argument("documents", type=Path, help="labelled documents")
     parser.add_argument("--rules-only", action="store_true", help="leave the classifier out")
     parser.add_argument("--strict", action="store_true", help="flag from the lower score on")
-    parser.add_argument("--dry-run", action="store_true", help="print, and write nothing")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="show these figures in every dataset card: for documents no layer was made with",
+    )
     options = parser.parse_args()
-    records = list(read_jsonl(options.documents))
+    if options.write and (options.strict or options.rules_only):
+        raise ConfigError("--write is for what the audit does by default: leave out the other flag")
+    records = list(read_records(options.documents))
     measured = measure(records, not options.rules_only, options.strict)
-    measured["how"] = "no layer was made with them"
     print("\n".join(lines_of(measured)))
-    if not options.dry_run:
+    if options.write:
+        measured |= {"how": "no layer was made with them", "file": options.documents.name}
         write_atomic(TARGET, json.dumps(measured, indent=1) + "\n")
         print(f"written: {TARGET}")
 

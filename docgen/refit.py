@@ -1,7 +1,8 @@
-"""Verb: fit the classifier's linear parts on all that is labelled, and set its one threshold.
+"""Verb: fit the classifier's linear parts on all that is labelled, and set its two thresholds.
 
 After `docgen.fit` has taught the encoder: new heads on its embeddings, weights on runs of words,
-and a threshold on their sum that lets few clean documents be flagged. What that finds in a hand's
+and on their sum a threshold that lets few near-misses be flagged, and a strict one just above all
+clean documents. What that finds in a hand's
 documents is measured with all of that hand's left out, and printed.
 """
 
@@ -28,7 +29,8 @@ from docgen.config import AuditOptions
 from docgen.measure import TARGET, lines_of, summary
 from docgen.ngrams import Ngrams
 from docgen.rules import RuleBook
-from tacit.rundir import read_jsonl, write_atomic
+from tacit.rundir import read_records, write_atomic
+from tacit.rundir.door import enter_plain
 
 NGRAM_DECAY, HEAD_DECAY = 6.0, 3.0
 HARD = 300  # clean units of corpora, those a first fit scores highest
@@ -196,6 +198,11 @@ def hand_of(document: Labelled) -> str:
 
 
 def main() -> None:
+    """Console entry."""
+    enter_plain(_main)
+
+
+def _main() -> None:
     """Fit with each hand left out, then on all; write the latter."""
     parser = argparse.ArgumentParser(
         prog="docgen.refit", description=(__doc__ or "").split("\n")[0].removeprefix("Verb: ")
@@ -208,10 +215,10 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="keep embeddings here between runs")
     parser.add_argument("--false-alarms", type=float, default=0.03, help="of clean documents")
     options = parser.parse_args()
-    documents = [record for path in options.documents for record in read_jsonl(path)]
+    documents = [record for path in options.documents for record in read_records(path)]
     corpora = [units_of(text) for folder in options.clean for _, text in documents_of(folder)]
     clean = list(dict.fromkeys(unit for many in corpora for unit in many))
-    bench = Bench(list(read_jsonl(options.sentences)), documents, clean, options.cache)
+    bench = Bench(list(read_records(options.sentences)), documents, clean, options.cache)
     score_of: dict[str, float] = {}
     for hand in sorted({hand_of(d) for d in documents}):
         own = [d for d in documents if hand_of(d) == hand]
@@ -233,6 +240,7 @@ def main() -> None:
         measured = summary(documents, flagged)
         measured["how"] = "each hand's looked at by a classifier fitted without that hand"
         print("\n".join((f"from a score of {limit:.3f}:", *lines_of(measured))))
+    measured["file"] = ", ".join(path.name for path in options.documents)
     write_atomic(TARGET, json.dumps(measured, indent=1) + "\n")
     Heads(heads.classes, heads.weights_CD, heads.bias_C, threshold, strict).write(
         FOLDER, len(bench.sentences)

@@ -64,6 +64,47 @@ def test_the_shipped_figures_are_what_the_shipped_layers_find_on_the_unseen_docu
     assert len(list(lines_of(found))) == 1 + 1 + 3 + len(found["by_class"])
 
 
+@pytest.fixture
+def measuring(tmp_path, monkeypatch):
+    """Return what runs `docgen.measure`, and the file it would write; the audit finds half."""
+    from docgen import measure as verb
+
+    path, target = tmp_path / "mine.jsonl", tmp_path / "measured.json"
+    path.write_text("\n".join(json.dumps(record) for record in UNSEEN[:8]))
+    monkeypatch.setattr(verb, "TARGET", target)
+    monkeypatch.setattr(verb, "flagged_in", lambda records, *_: [True, False] * 4)
+
+    def run(*flags):
+        monkeypatch.setattr("sys.argv", ["docgen.measure", str(path), *flags])
+        verb.main()
+
+    return run, target
+
+
+def test_measuring_prints_and_leaves_what_the_cards_show_alone(measuring, capsys):
+    run, target = measuring
+    for flags in ((), ("--strict",), ("--rules-only",)):
+        run(*flags)
+    assert not target.exists() and capsys.readouterr().out.count("clean documents flagged") == 3
+
+
+def test_what_the_cards_are_to_show_is_written_with_the_name_of_its_file(measuring):
+    run, target = measuring
+    run("--write")
+    written, shipped = (json.loads(path.read_text()) for path in (target, TARGET))
+    assert written["file"] == "mine.jsonl" and len(written["flagged"]) == 4
+    assert list(written) == list(shipped) and shipped["file"] == "held_out_3.jsonl"
+
+
+@pytest.mark.parametrize("flag", ["--strict", "--rules-only"])
+def test_figures_of_another_setting_are_not_for_the_cards(measuring, capsys, flag):
+    run, target = measuring
+    with pytest.raises(SystemExit) as stopped:
+        run("--write", flag)
+    assert stopped.value.code == 1 and "error: --write is for" in capsys.readouterr().err
+    assert not target.exists()
+
+
 def test_a_leak_teaches_its_own_head_and_a_clean_unit_all_of_them():
     units = [Unit("a", 0, True), Unit("b", 1, False), Unit("c")]
     wanted, weight = targets(units, 3)
