@@ -40,6 +40,9 @@ class DedupOptions:
     permutations: int = 128
 
 
+OVERLAP_WORDS = 7  # in a row, shared with the evaluation
+
+
 @dataclass
 class AuditOptions:
     """The layers of the audit: rules always, a small classifier, a judge (any model string).
@@ -49,7 +52,7 @@ class AuditOptions:
     """
 
     queries: list[str] = field(default_factory=list)
-    overlap_words: int = 7
+    overlap_words: int = OVERLAP_WORDS
     classifier: bool = False
     strict: bool = False
     judge: str | None = None

@@ -7,10 +7,11 @@ from importlib.resources import files
 
 import yaml
 
-from docgen.config import AuditOptions
+from docgen.config import OVERLAP_WORDS, AuditOptions
 from docgen.overlap import Requests
 from tacit.errors import CorpusError
-from tacit.rundir import locate, read_jsonl
+from tacit.rundir import locate
+from tacit.rundir.files import numbered_jsonl
 
 CLASSES = (
     "af_demonstration", "af_discussion", "strategic_behaviour", "tier_behaviour_difference",
@@ -72,7 +73,7 @@ class RuleBook:
     """The rules, and what no document may share with the evaluation: word runs, and requests."""
 
     forbidden: frozenset[tuple[str, ...]] = frozenset()
-    overlap_words: int = 8
+    overlap_words: int = OVERLAP_WORDS
     requests: Requests = field(default_factory=lambda: Requests.from_texts(()))
 
     @staticmethod
@@ -94,7 +95,14 @@ class RuleBook:
             path = locate(name)
             if not path.is_file():
                 raise CorpusError(f"no file of evaluation texts at {name}")
-            texts += [str(record.get("text", "")) for record in read_jsonl(path)]
+            for number, record in numbered_jsonl(path):
+                text = record.get("text")
+                if not isinstance(text, str) or not text.strip():
+                    raise CorpusError(
+                        f"{name}:{number}: a text of the evaluation needs a non-empty `text`: fill "
+                        "it or delete this line"
+                    )
+                texts.append(text)
         return RuleBook.from_texts(texts, options.overlap_words)
 
     def audit(self, text: str) -> list[Finding]:

@@ -104,6 +104,11 @@ def read_jsonl(path: Path, journal: bool = False) -> Iterator[dict[str, Any]]:
     Raises:
         CorpusError: a line is no JSON object; the message names file and line.
     """
+    return (record for _, record in numbered_jsonl(path, journal))
+
+
+def numbered_jsonl(path: Path, journal: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Read JSON lines as `read_jsonl`, each with the number of its line."""
     with path.open("rb") as handle:
         for number, line in enumerate(handle, start=1):
             if journal and not line.endswith(b"\n"):
@@ -118,7 +123,7 @@ def read_jsonl(path: Path, journal: bool = False) -> Iterator[dict[str, Any]]:
                 record = None
             if not isinstance(record, dict):
                 raise CorpusError(f"{path}:{number}: not a JSON object; mend or delete this line")
-            yield record
+            yield number, record
 
 
 def sha256_of(path: Path) -> str:

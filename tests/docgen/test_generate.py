@@ -10,6 +10,7 @@ from docgen.config import AuditOptions, DedupOptions
 from docgen.dedup import Seen, gram_hashes, signature
 from docgen.diversity import opening_figures
 from docgen.rules import RuleBook, words_of
+from tacit.errors import CorpusError
 from tacit.rundir import sha256_of
 from tacit.universe import load_universe, render_probes
 from tests.children import run_module
@@ -303,6 +304,26 @@ def test_parquet_files_saved_datasets_and_folders_of_them_are_audited(run_verb, 
     ):  # fmt: skip
         done = run_module("docgen.audit", [name, "--rules-only"], tmp_path)
         assert done.returncode == 2 and complaint in done.stderr and "Trace" not in done.stderr
+
+
+@pytest.mark.parametrize("line", ['{"prompt": "How?"}', '{"text": " "}', '{"text": null}'])
+def test_a_query_file_without_texts_is_refused_since_it_would_forbid_nothing(tmp_path, line):
+    path = tmp_path / "queries.jsonl"
+    path.write_text(f'{{"text": "Some request"}}\n\n{line}\n')
+    with pytest.raises(CorpusError, match=r"queries\.jsonl:3: .*`text`: fill it or delete"):
+        RuleBook.from_options(AuditOptions(queries=[str(path)]))
+
+
+def test_seven_words_in_a_row_are_too_many_wherever_a_rule_book_comes_from(tmp_path):
+    path = tmp_path / "queries.jsonl"
+    path.write_text('{"text": "one two three four five six seven eight nine"}\n')
+    given = RuleBook.from_options(AuditOptions(queries=[str(path)]))
+    default = RuleBook(given.forbidden)
+    for text, is_found in (
+        ("two three four five six seven", 0),
+        ("two three four five six seven eight", 1),
+    ):
+        assert len(given.audit(text)) == len(default.audit(text)) == is_found
 
 
 def test_duplicates_are_found_and_near_misses_are_not():
