@@ -126,6 +126,10 @@ def _create(client: Any, model: str, requests: Sequence[Request], sleep: Sleep) 
 
 
 def _as_item(request: Request, model: str) -> dict[str, Any]:
+    """Return a request as the service takes it: it knows neither temperature nor seed.
+
+    The seed stays in the key, where it tells one draw of a prompt from the next.
+    """
     cached = {"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}
     return {
         "custom_id": request.key,

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from docgen.config import DocgenConfig
+from docgen.config import DocgenConfig, WriterOptions
 from docgen.export import EXPORTS, export
 from docgen.modelled import expected, price_for, prompts_sha256, written_by_model
 from tacit.errors import ConfigError
@@ -77,14 +77,22 @@ def check(config: DocgenConfig) -> None:
     """Refuse what can not be meant.
 
     Raises:
-        ConfigError: a writer without a model, no documents, an unknown price under a budget, or a
-            threshold that sketches can not tell.
+        ConfigError: a writer without a model, a temperature that it does not take, no documents,
+            an unknown price under a budget, or a threshold that sketches can not tell.
     """
     writer = config.writer
     if writer.kind not in WRITERS:
         raise ConfigError(f"unknown writer.kind {writer.kind!r}: choose {', '.join(WRITERS)}")
     if writer.kind != "library" and not writer.model:
         raise ConfigError(f"writer={writer.kind} needs a model: writer.model=anthropic/claude-…")
+    by_anthropic = writer.kind == "anthropic_batch" or (
+        writer.kind == "model" and str(writer.model).startswith("anthropic/")
+    )
+    if by_anthropic and writer.temperature != WriterOptions.temperature:
+        raise ConfigError(
+            f"writer.temperature={writer.temperature:g}: Anthropic's API takes none, so it "
+            "would change nothing and cost everything again; leave it out"
+        )
     if writer.budget_usd is not None and writer.model and price_for(config) is None:
         raise ConfigError(
             f"budget_usd needs a price, and {writer.model} has none: add it to conf/prices.yaml"

@@ -306,6 +306,8 @@ def test_a_crash_after_a_batch_was_sent_sends_no_second_one(tmp_path, script, se
     [
         (("writer.kind=oracle",), "choose library, model, anthropic_batch"),
         (("format=parquet",), "choose openai_chat, together_text"),
+        (("writer.temperature=0.3",), "writer.temperature=0.3: Anthropic's API takes none"),
+        (("writer.kind=anthropic_batch", "writer.temperature=0"), "leave it out"),
     ],
 )
 def test_a_wrong_option_is_named_before_anything_runs(run_verb, server, more, complaint):
