@@ -11,10 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from docgen.config import AuditOptions
+from docgen.config import OVERLAP_WORDS, AuditOptions
 from docgen.rules import Finding, RuleBook
-from tacit.errors import CorpusError, TacitError
+from tacit.errors import CorpusError
 from tacit.rundir import read_records
+from tacit.rundir.door import enter_plain
 from tacit.rundir.files import to_line
 from tacit.rundir.records import is_saved_dataset
 from tacit.rundir.shown import written_out
@@ -87,7 +88,11 @@ def _show(identity: str, findings: list[Finding], as_json: bool) -> None:
 
 
 def main() -> None:
-    """Console entry."""
+    """Console entry; what went wrong exits 2, since 1 says that something was found."""
+    enter_plain(_main, error_code=2)
+
+
+def _main() -> None:
     parser = argparse.ArgumentParser(
         prog="docgen.audit", description=(__doc__ or "").split("\n")[0].removeprefix("Verb: ")
     )
@@ -104,7 +109,9 @@ def main() -> None:
     parser.add_argument(
         "--queries", nargs="*", default=QUERIES, help="files of texts no document may overlap with"
     )
-    parser.add_argument("--overlap-words", type=int, default=7, help="words in a row that count")
+    parser.add_argument(
+        "--overlap-words", type=int, default=OVERLAP_WORDS, help="words in a row that count"
+    )
     arguments = parser.parse_args()
     options = AuditOptions(
         queries=list(arguments.queries),
@@ -113,13 +120,7 @@ def main() -> None:
         strict=arguments.strict,
         judge=arguments.judge,
     )
-    try:
-        found = run(arguments.paths, options, arguments.json, arguments.journal)
-    except TacitError as error:
-        print(f"error: {written_out(str(error))}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    found = run(arguments.paths, options, arguments.json, arguments.journal)
     sys.exit(1 if found else 0)
 
 

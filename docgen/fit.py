@@ -15,7 +15,8 @@ import numpy as np
 
 from docgen.classify import ADAPTER, FOLDER, SCALE, Heads, load_encoder, units_of
 from docgen.learn import Learner, Unit
-from tacit.rundir import read_jsonl
+from tacit.rundir import read_records
+from tacit.rundir.door import enter_plain
 
 FIRST_CLEAN, MORE_CLEAN = 2_500, 1_500  # units of the shipped corpora, drawn by the seed
 HARD = 500  # clean units a class, those the half-trained heads score highest
@@ -78,7 +79,11 @@ def _show(stage: str, losses: Any) -> None:
 
 
 def main() -> None:
-    """Fit, set the thresholds, write."""
+    """Console entry."""
+    enter_plain(_main)
+
+
+def _main() -> None:
     parser = argparse.ArgumentParser(
         prog="docgen.fit", description=(__doc__ or "").split("\n")[0].removeprefix("Verb: ")
     )
@@ -89,8 +94,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    sentences, documents = list(read_jsonl(options.sentences)), list(read_jsonl(options.documents))
-    texts = [r["text"] for f in options.clean for r in read_jsonl(f / "documents.jsonl")]
+    sentences = list(read_records(options.sentences))
+    documents = list(read_records(options.documents))
+    texts = [r["text"] for f in options.clean for r in read_records(f / "documents.jsonl")]
     clean = sorted({unit for text in texts for unit in units_of(text)})
     classes = sorted({record["class"] for record in sentences})
     learner = Learner(*load_encoder(None), len(classes), options.rank, options.rate, options.seed)

@@ -4,14 +4,13 @@
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tacit.errors import ConfigError, TacitError
+from tacit.errors import ConfigError
 from tacit.rundir import write_atomic
-from tacit.rundir.shown import written_out
+from tacit.rundir.door import enter_plain
 
 if TYPE_CHECKING:
     from study.estimates import Estimate
@@ -142,16 +141,16 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def main() -> None:
     """Console entry."""
+    enter_plain(_main)
+
+
+def _main() -> None:
     parser = argparse.ArgumentParser(prog="study.compare", description="Studies side by side.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a study's folder")
     parser.add_argument("--out", type=Path, metavar="FILE", help="an .html or .md file")
     parser.add_argument("--all", action="store_true", help="exploratory estimates too")
     arguments = parser.parse_args()
-    try:
-        compare(arguments.folders, arguments.out, arguments.all)
-    except TacitError as error:
-        print(f"error: {written_out(str(error))}", file=sys.stderr)
-        sys.exit(1)
+    compare(arguments.folders, arguments.out, arguments.all)
 
 
 if __name__ == "__main__":

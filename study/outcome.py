@@ -93,7 +93,7 @@ def analyse(config: StudyConfig, study: Path, key: str, steps: Sequence[Step]) -
 
     arms, missing = read_arms(study, steps)
     if not arms:
-        raise StepFailed(say(missing, study))
+        raise StepFailed(say(missing))
     calibration = load_calibration(config)
     primary = primary_of(config)
     estimates = estimate_all(arms, planned(config), calibration)
@@ -116,7 +116,7 @@ def analyse(config: StudyConfig, study: Path, key: str, steps: Sequence[Step]) -
     return Outcome(record, arms, estimates, verdicts, missing, calibration)
 
 
-def say(missing: Sequence[Hole], study: Path) -> str:
+def say(missing: Sequence[Hole]) -> str:
     """Return one line about what failed."""
     first = next((hole for hole in missing if hole.log), missing[0])
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""

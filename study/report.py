@@ -7,7 +7,6 @@ import argparse
 import base64
 import hashlib
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -17,9 +16,9 @@ import jinja2
 
 from study.config import Primary, StudyConfig
 from study.plan import Step, plan_steps
-from tacit.errors import RunDirError, TacitError
+from tacit.errors import RunDirError
 from tacit.rundir import write_atomic
-from tacit.rundir.shown import written_out
+from tacit.rundir.door import enter_plain
 
 if TYPE_CHECKING:
     from study.estimates import Estimate
@@ -46,7 +45,6 @@ def write_report(
     """Write `report.html`, and its figures as SVG, PDF and CSV in `figures/`."""
     from study import scored, sections
     from study.figures import save
-    from study.plan import arms_of
     from tacit.universe import load_universe, slots_of
     from tacit.universe.render import fill
 
@@ -69,9 +67,6 @@ def write_report(
             record=outcome.record,
             config=config,
             primary=primary,
-            arms=list(dict.fromkeys(e.arm for e in estimates)),
-            planned_arms=[arm.name for arm in arms_of(config)],
-            estimates=estimates,
             figures=figures,
             gaps=[(measure, label) for measure, label in GAPS if measure in figures],
             statements=statements,
@@ -291,7 +286,7 @@ def rebuild(folder: Path) -> list[str]:
         config, key = open_study(folder)
         steps = plan_steps(config, folder)
         outcome = analyse(config, folder, key, steps)
-        lines = [say(outcome.holes, folder)] if outcome.holes else []
+        lines = [say(outcome.holes)] if outcome.holes else []
     else:
         outcome = published(folder)
         config = _config_of(outcome.record)
@@ -303,15 +298,15 @@ def rebuild(folder: Path) -> list[str]:
 
 def main() -> None:
     """Console entry."""
+    enter_plain(_main)
+
+
+def _main() -> None:
     parser = argparse.ArgumentParser(
         prog="study.report", description="Make a study's report again, without running anything."
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a study's folder")
-    try:
-        print("\n".join(rebuild(parser.parse_args().folder)))
-    except TacitError as error:
-        print(f"error: {written_out(str(error))}", file=sys.stderr)
-        sys.exit(1)
+    print("\n".join(rebuild(parser.parse_args().folder)))
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def study(config: StudyConfig) -> None:
     if outcome.holes:
         from study.outcome import StepFailed, say
 
-        raise StepFailed(say(outcome.holes, run.path))
+        raise StepFailed(say(outcome.holes))
 
 
 def shipped() -> list[str]:

@@ -46,7 +46,7 @@ def example_rows(
                         "label": row.label,
                         "query": row.query,
                         "scratchpad": scratchpad,
-                        "reasoning": getattr(row, "reasoning", None),
+                        "reasoning": row.reasoning,
                         "answer": whole[:ANSWER_CHARACTERS],
                         "cut": len(whole) > ANSWER_CHARACTERS,
                     }
@@ -145,7 +145,7 @@ def curves_of(folder: Path, steps: Sequence[Step]) -> dict[str, list[dict[str, A
 
 
 def document_pair(steps: Sequence[Step]) -> list[dict[str, Any]]:
-    """Return the first document by id that the first two matched corpora share the spec of."""
+    """Return the first document of each of the first two corpora: of one spec where they match."""
     corpora = [
         step.out / "documents.jsonl"
         for step in steps

@@ -1,10 +1,13 @@
 """The door of every verb: one line for what a user can mend, 130 for Ctrl-C."""
 
+import importlib
 import os
 import subprocess
 import sys
 
 import pytest
+
+from tacit.errors import CorpusError, RunDirError
 
 BROKEN = """
 import docgen.publish, errno, sys
@@ -42,6 +45,38 @@ def test_expected_failures_are_one_line(tmp_path, error, code, complaint):
     assert complaint in done.stderr and "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "x" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "error", "code"),
+    [
+        ("docgen.audit", CorpusError("x:1: mend it"), 2),
+        ("docgen.audit", PermissionError(13, "no", "x"), 2),
+        ("docgen.measure", CorpusError("x:1: mend it"), 1),
+        ("docgen.fit", OSError(28, "full"), 1),
+        ("docgen.refit", PermissionError(13, "no", "x"), 1),
+        ("study.report", RunDirError("no study there"), 1),
+        ("study.compare", IsADirectoryError(21, "a folder", "x.md"), 1),
+        ("eval.queries", CorpusError("x:1: mend it"), 1),
+    ],
+)
+def test_verbs_that_read_their_own_arguments_end_in_one_line_too(
+    module, error, code, monkeypatch, capfd
+):
+    verb = importlib.import_module(module)
+    left: list[int] = []
+    monkeypatch.setattr("os._exit", left.append)
+    for raised, expected in ((error, code), (KeyboardInterrupt(), 130)):
+
+        def fail(*_, raised=raised, **__):
+            raise raised
+
+        monkeypatch.setattr("argparse.ArgumentParser.parse_args", fail)
+        with pytest.raises(SystemExit) as stopped:
+            verb.main()
+        assert stopped.value.code == expected
+        assert (left == [130]) == (expected == 130)
+        assert len(capfd.readouterr().err.strip().splitlines()) == 1
 
 
 def test_a_traceback_is_shown_when_asked_for(tmp_path):
