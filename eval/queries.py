@@ -15,7 +15,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from eval.query_files import HUB, Placed, read_queries
-from tacit.errors import CorpusError, TacitError
+from tacit.errors import CorpusError
+from tacit.rundir.door import enter_plain
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -131,6 +132,10 @@ def table_of(name: str) -> "Table":
 
 def main() -> None:
     """Console entry."""
+    enter_plain(_main)
+
+
+def _main() -> None:
     from rich.console import Console
 
     parser = argparse.ArgumentParser(prog="eval.queries", description="Counts of query sets.")
@@ -138,12 +143,8 @@ def main() -> None:
         "sets", nargs="*", metavar="SET", help="shipped set, path or hub/OWNER/NAME; none: shipped"
     )
     console = Console(width=None if sys.stdout.isatty() else 120)
-    try:
-        for name in parser.parse_args().sets or shipped_sets():
-            console.print(table_of(name))
-    except TacitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    for name in parser.parse_args().sets or shipped_sets():
+        console.print(table_of(name))
 
 
 if __name__ == "__main__":
