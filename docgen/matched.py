@@ -10,7 +10,6 @@ from threading import Thread
 
 import numpy as np
 
-from docgen.balance import token_count
 from docgen.config import DedupOptions, DocgenConfig
 from docgen.dedup import gram_hashes, signature
 from docgen.library import Article, load_library
@@ -35,7 +34,6 @@ class Sheet:
 
     corpus: str
     line: str
-    token_count: int
     findings: tuple[str, ...]
     digest: bytes
     grams_G: np.ndarray
@@ -74,7 +72,6 @@ def to_sheet(document: Document, rules: RuleBook, options: DedupOptions) -> Shee
     return Sheet(
         corpus=document.corpus,
         line=to_line(document.record()),
-        token_count=token_count(document.text),
         findings=tuple(str(finding) for finding in rules.audit(whole)),
         digest=hashlib.sha256(" ".join(words_of(document.text)).encode()).digest(),
         grams_G=grams_G,

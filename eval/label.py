@@ -71,7 +71,7 @@ def go_through(
     while number < len(todo):
         item = todo[number]
         show(item, f"{number + 1} of {len(todo)}", console)
-        answer, labels = ask_all(item, scorers, lambda: _read(console))
+        answer, labels = ask_all(scorers, lambda: _read(console))
         if answer == STOP:
             return
         if answer == BACK:
@@ -99,9 +99,7 @@ def show(item: "Item", place: str, console: "Console") -> None:
         console.print(f"\nanswer:\n{visible(answer)}")
 
 
-def ask_all(
-    item: "Item", scorers: Sequence[str], read: Callable[[], str | None]
-) -> tuple[str, dict[str, str]]:
+def ask_all(scorers: Sequence[str], read: Callable[[], str | None]) -> tuple[str, dict[str, str]]:
     """Ask for each scorer's label; returns what comes next and the labels, none where skipped."""
     from eval.scorers.records import CHOICES
 

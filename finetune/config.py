@@ -98,9 +98,10 @@ class FinetuneConfig:
     `data` is a corpus folder, or a list of PATH:WEIGHT, of which the first is the corpus and the
     others' tokens are WEIGHT times as many. `dose` takes that share of the corpus' specs.
     `precision` is bf16, float32 or, on CUDA, nf4 (weights in 4 bits: QLoRA). `attention` is a name
-    that transformers knows; left out, eager on CPU and its default on CUDA. A checkpoint is kept
-    every `save_every` steps, a line of metrics every `log_every`; `trackers` are of trackio and
-    wandb. Of a folder that exists: resume, raise or new.
+    that transformers knows; left out, its default on CUDA, and on CPU eager, or packed attention
+    for blocks of more than 512 tokens. A checkpoint is kept every `save_every` steps, a line of
+    metrics every `log_every`; `trackers` are of trackio and wandb. Of a folder that exists: resume,
+    raise or new.
     """
 
     data: Any = None

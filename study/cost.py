@@ -58,7 +58,6 @@ def loads(config: StudyConfig, steps: Sequence[Step], universe: "Universe") -> d
         if way not in tried:
             tried.add(way)
             composed.setdefault(step.kind, compose_step(step))
-    counts = {"corpus": _corpus, "adapter": _adapter, "eval": _eval}
     counted: dict[tuple[object, ...], Load] = {}
     found = {}
     for step in steps:
@@ -67,12 +66,20 @@ def loads(config: StudyConfig, steps: Sequence[Step], universe: "Universe") -> d
             o for o in step.overrides if not o.startswith(("adapter=", "data=", "seed="))
         )  # fmt: skip
         if alike not in counted:
-            counted[alike] = counts[step.kind](config, step, composed, universe)  # type: ignore[operator]
+            counted[alike] = _load(config, step, composed, universe)
         load = counted[alike]
         if step.kind in config.expected_s:  # measured, not computed
             load = Load(**{**load.__dict__, "seconds": float(config.expected_s[step.kind])})
         found[step.id] = load
     return found
+
+
+def _load(config: StudyConfig, step: Step, composed: dict[str, Any], universe: "Universe") -> Load:
+    if step.kind == "corpus":
+        return _corpus(step, composed["corpus"], universe)
+    if step.kind == "adapter":
+        return _adapter(config, step, composed["adapter"], composed["corpus"])
+    return _eval(config, step, composed["eval"], universe)
 
 
 def _dose(step: Step) -> float:
@@ -90,13 +97,10 @@ def tokens_per_document(config: StudyConfig, writer: "DocgenConfig") -> float:
     return float(counts["words"] / counts["documents"] * TOKENS_PER_WORD)
 
 
-def _corpus(
-    config: StudyConfig, step: Step, composed: "dict[str, DocgenConfig]", universe: "Universe"
-) -> Load:
+def _corpus(step: Step, options: "DocgenConfig", universe: "Universe") -> Load:
     from docgen.estimate import SECONDS_PER_CALL, asked_of, stages_of
     from docgen.prices import cost_of
 
-    options = composed["corpus"]
     if options.writer.kind == "library":
         return Load(samples=options.n_docs, seconds=options.n_docs / LIBRARY_DOCUMENTS_PER_S)
     calls, tokens, price = asked_of(options, stages_of(options, universe, [step.name]))
@@ -112,13 +116,8 @@ def _corpus(
 
 
 def _adapter(
-    config: StudyConfig,
-    step: Step,
-    composed: "dict[str, DocgenConfig | FinetuneConfig]",
-    universe: "Universe",
+    config: StudyConfig, step: Step, options: "FinetuneConfig", writer: "DocgenConfig"
 ) -> Load:
-    options: FinetuneConfig = composed["adapter"]  # type: ignore[assignment]
-    writer: DocgenConfig = composed["corpus"]  # type: ignore[assignment]
     documents = writer.n_docs * _dose(step)
     if options.documents.limit is not None:
         documents = min(documents, options.documents.limit)
@@ -132,12 +131,9 @@ def _adapter(
     )
 
 
-def _eval(
-    config: StudyConfig, step: Step, composed: "dict[str, EvalConfig]", universe: "Universe"
-) -> Load:
+def _eval(config: StudyConfig, step: Step, options: "EvalConfig", universe: "Universe") -> Load:
     from docgen.prices import cost_of, price_of
 
-    options = composed["eval"]
     model = next(o for o in step.overrides if o.startswith("model=")).partition("=")[2]
     samples = calls = read = written = 0
     for task in options.tasks:

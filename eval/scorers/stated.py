@@ -18,7 +18,6 @@ from eval.scorers.records import UNSCORED, Scored
 from eval.scorers.verdicts import Verdict, elected, read_verdicts
 from tacit.universe.stated import plain
 
-STATED = ("states", "contradicts", "neither", "invalid")
 OPPOSITE = {"states": "contradicts", "contradicts": "states"}
 
 

@@ -1,4 +1,4 @@
-"""The run directory: journal, atomic files, manifest, run key, progress, the door."""
+"""The run directory: journal, atomic files, manifest, run key, the door."""
 
 from tacit.rundir.files import append_line, locate, read_jsonl, sha256_of, write_atomic, write_jsonl
 from tacit.rundir.records import read_records

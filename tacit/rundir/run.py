@@ -60,11 +60,6 @@ class RunDir:
         record = {"run_key": self.key, **facts, "config": self.config, "versions": versions()}
         write_atomic(self.manifest_path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
-    def manifest(self) -> dict[str, Any]:
-        """Return the manifest of a finished run."""
-        record: dict[str, Any] = json.loads(self.manifest_path.read_text(encoding="utf-8"))
-        return record
-
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     lines = []
