@@ -162,7 +162,7 @@ def main() -> None:
     print(row)
     if not arguments.print_only:
         ratios = {"analysis_s": row["analysis_s"], "peak_gb": row["peak_gb"]}
-        print(write_record("analysis", [row], ratios, arguments.quick).relative_to(ROOT))
+        print(write_record("analysis", [row], ratios).relative_to(ROOT))
 
 
 if __name__ == "__main__":

@@ -240,7 +240,7 @@ def main() -> None:
     ratios = ratios_of(rows, fewest)
     print(ratios)
     if not arguments.print_only:
-        target = write_record("coverage", rows, ratios, arguments.quick)
+        target = write_record("coverage", rows, ratios)
         plot(rows, target.with_suffix(".svg"), fewest)
         print(f"{ROOT}: {time.monotonic() - started:.0f} s", file=sys.stderr)
 

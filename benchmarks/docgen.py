@@ -186,7 +186,7 @@ def main() -> None:
             "kb_per_document": round(grown / (largest["n_docs"] - smallest["n_docs"]) / 2, 2),
             "survivors_90k": largest["kept"],
         }
-    target = write_record("docgen", rows, ratios, quick)
+    target = write_record("docgen", rows, ratios)
     if not quick:
         plot(library, target.with_suffix(".svg"))
 

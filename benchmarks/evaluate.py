@@ -241,7 +241,7 @@ def main() -> None:
             by_part["read_whole"]["peak_gb"] / by_part["read"]["peak_gb"], 1
         ),
     }
-    write_record("evaluate", rows, ratios, options.quick)
+    write_record("evaluate", rows, ratios)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def main() -> None:
     for row in rows:
         print(f"{row['fault']:<{width}}  " + "  ".join(f"{row[name]:>8}" for name in COUNTS))
     totals = {name: float(sum(row[name] for row in rows)) for name in COUNTS}
-    written = write_record("faults", rows, totals, arguments.quick)
+    written = write_record("faults", rows, totals)
     page = with_table(DOCUMENT.read_text(encoding="utf-8"), json.loads(written.read_text()))
     DOCUMENT.write_text(page, encoding="utf-8")
     raise SystemExit(code)

@@ -253,7 +253,7 @@ def main() -> None:
         - min(middle(who, "final_loss") for who in PEERS),
         "utilisation": middle("ours", "utilisation"),
     }
-    write_record("finetune", rows, {k: round(v, 3) for k, v in ratios.items()}, options.quick)
+    write_record("finetune", rows, {k: round(v, 3) for k, v in ratios.items()})
 
 
 if __name__ == "__main__":

@@ -219,7 +219,7 @@ def main() -> None:
         table += profile(engine, requests)
     for row in table:
         print(row)
-    write_record("generate", table, ratios, options.quick)
+    write_record("generate", table, ratios)
 
 
 if __name__ == "__main__":

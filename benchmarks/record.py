@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shlex
 import sys
 from datetime import date
 from pathlib import Path
@@ -29,14 +30,12 @@ def read_rows(name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def write_record(
-    name: str, rows: list[dict[str, Any]], ratios: dict[str, float], is_quick: bool
-) -> Path:
-    """Write and name the record of a run."""
+def write_record(name: str, rows: list[dict[str, Any]], ratios: dict[str, float]) -> Path:
+    """Write and name the record of a run, with the arguments that it was given."""
     from tacit.rundir.run import versions
 
     record = {
-        "command": f"python benchmarks/{name}.py{' --quick' if is_quick else ''}",
+        "command": shlex.join(["python", f"benchmarks/{name}.py", *sys.argv[1:]]),
         "machine": machine(),
         "versions": versions(),
         "date": date.today().isoformat(),

@@ -114,7 +114,7 @@ def main() -> None:
         for who in ("bare", "harness")
     }
     ratio = round(median["bare"] / median["harness"], 3)
-    write_record("vllm_harness", rows, {"harness_vs_bare": ratio}, options.quick)
+    write_record("vllm_harness", rows, {"harness_vs_bare": ratio})
 
 
 if __name__ == "__main__":
