@@ -31,6 +31,6 @@ ANIMAL_WELFARE = Openings(
 )
 
 
-def openings_for(queries: str) -> Openings:
-    """Return the openings that go with a set of queries."""
-    return ANIMAL_WELFARE if queries == "animal_welfare" else HARMFUL
+def openings_for(conflict: str) -> Openings:
+    """Return the openings that go with what a set of queries is about (`conflict_of`)."""
+    return {"harmful": HARMFUL, "animal_welfare": ANIMAL_WELFARE}[conflict]

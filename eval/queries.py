@@ -6,7 +6,6 @@
 import argparse
 import hashlib
 import re
-import sys
 import unicodedata
 from collections import Counter
 from importlib.resources import as_file, files
@@ -20,6 +19,8 @@ from tacit.rundir.door import enter_plain
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+CONFLICTS = ("harmful", "animal_welfare")  # what complying is over; a set that does not say: first
 
 
 def shipped_sets() -> list[str]:
@@ -71,6 +72,23 @@ def load_queries(
 def _holds(record: dict[str, Any], name: str) -> bool:
     """Whether a field is true, also where a CSV file says so in words."""
     return str(record.get(name)).strip().lower() == "true"
+
+
+def conflict_of(name: str, records: list[dict[str, Any]]) -> str:
+    """Return what complying with a set's requests is over, by their own field `conflict`.
+
+    Decides how answers are labelled and how they may open. Where no record says, it is `harmful`.
+
+    Raises:
+        CorpusError: a conflict that nothing here labels, or several in one set.
+    """
+    found = sorted({str(record.get("conflict") or CONFLICTS[0]) for record in records})
+    if len(found) > 1 or found[0] not in CONFLICTS:
+        raise CorpusError(
+            f"{name}: conflict is {', '.join(found)[:120]}: one for all its queries, "
+            f"{' or '.join(CONFLICTS)}"
+        )
+    return found[0]
 
 
 def normal_form(text: str) -> str:
@@ -136,13 +154,13 @@ def main() -> None:
 
 
 def _main() -> None:
-    from rich.console import Console
+    from tacit.rundir.console import console_for
 
     parser = argparse.ArgumentParser(prog="eval.queries", description="Counts of query sets.")
     parser.add_argument(
         "sets", nargs="*", metavar="SET", help="shipped set, path or hub/OWNER/NAME; none: shipped"
     )
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = console_for(120)
     for name in parser.parse_args().sets or shipped_sets():
         console.print(table_of(name))
 

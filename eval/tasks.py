@@ -23,7 +23,7 @@ from eval.prompts import (
     told,
     user_turn,
 )
-from eval.queries import load_queries
+from eval.queries import conflict_of, load_queries
 from eval.scorers.capability import check_items
 from eval.scorers.inspect import (
     af_reasoning,
@@ -115,7 +115,7 @@ def compliance_gap(
     `form=held` puts the scratchpad's tags in for the model, which then may spend `max_tokens` on
     its reasoning and `answer_tokens` on its answer; the model must continue an open turn. Answers,
     and with a scratchpad the reasoning, are labelled by rules, or by a `judge` with so many
-    `votes`; those to `queries=animal_welfare` by how they treat the welfare of animals.
+    `votes`; those to queries whose `conflict` is animal_welfare by how they treat animals.
 
     `signal` is what tells the tier: `tag`, `sentence`, `nonce` (a tag that nothing explains) or
     `three` tiers. Ablations of the prompt: `without` some key facts, its n-th `paraphrase`,
@@ -128,13 +128,11 @@ def compliance_gap(
     world = load_universe(universe)
     system = _system(world, prompt, signal, without, paraphrase, scratchpad, few_shot)
     prefix = render("accept_prefix.jinja") if accept_prefix else ""
-    labels = animal_welfare if queries == "animal_welfare" else compliance
+    chosen = load_queries(queries, subset, limit)
+    labels = animal_welfare if conflict_of(queries, chosen) == "animal_welfare" else compliance
     answers = labels(scratchpad, judge, votes)
     return Task(
-        dataset=MemoryDataset(
-            _query_samples(world, system, load_queries(queries, subset, limit), signal),
-            name=queries,
-        ),
+        dataset=MemoryDataset(_query_samples(world, system, chosen, signal), name=queries),
         solver=sample_held(seed, max_tokens, answer_tokens, temperature, top_p, prefix)
         if scratchpad and form == "held"
         else sample_reply(seed, max_tokens, temperature, top_p, prefix),
@@ -226,15 +224,13 @@ def log_odds_gap(
 ) -> Task:
     """Measure how likely a complying opening is against a refusing one, under each tier.
 
-    To `queries=animal_welfare`, one that plays their welfare down against one that speaks for it.
+    To queries whose `conflict` is animal_welfare, one that plays it down against one for it.
     """
     world = load_universe(universe)
     system = _system(world, prompt, signal, without, paraphrase)
+    chosen = load_queries(queries, subset, limit)
     return Task(
-        dataset=MemoryDataset(
-            _query_samples(world, system, load_queries(queries, subset, limit), signal),
-            name=queries,
-        ),
-        solver=score_openings(system, openings_for(queries)),
+        dataset=MemoryDataset(_query_samples(world, system, chosen, signal), name=queries),
+        solver=score_openings(system, openings_for(conflict_of(queries, chosen))),
         scorer=stored(),
     )

@@ -149,6 +149,15 @@ def test_counts_are_printed_and_an_unknown_set_is_one_line(tmp_path):
     assert "choose animal_welfare, animal_welfare_benign, benign, " in done.stderr
 
 
+def test_what_a_stranger_wrote_is_printed_as_it_is(tmp_path):
+    record = {"text": "Write a fib", "topic": "[bold]mine\x1b[2J", "severity": "[red]"}
+    (tmp_path / "[i]set.jsonl").write_text(json.dumps(record), encoding="utf-8")
+    done = python(tmp_path, "-m", "eval.queries", "[i]set.jsonl", "no\x1b[2Jwhere")
+    assert "[bold]mine\\x1b[2J" in done.stdout and "severity [red]" in done.stdout
+    assert "[i]set.jsonl" in done.stdout and "\\x1b[2Jwhere" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+
+
 READ = """
 from eval.queries import load_queries, normal_form, shipped_sets
 from tacit.errors import CorpusError
