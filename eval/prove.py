@@ -90,10 +90,12 @@ def prove_log(path: Path) -> Proof:
         LogError: not an Inspect log, or of a version that cannot be read.
     """
     from eval.prompts import leaked_stems
-    from eval.scorers.logs import LogError
+    from eval.scorers.logs import header_of, readable
 
+    if header_of(path).eval.task_args.get("prompt") == "full":
+        return Proof(tells=True)
     proven, passed_over, dirty = 0, 0, []
-    try:
+    with readable(path):
         for sample in _samples(path):
             told = _told(sample)
             if told is None:
@@ -102,28 +104,15 @@ def prove_log(path: Path) -> Proof:
                 dirty.append(f"{', '.join(stems)} stands in {sample.id} of {path.name}")
             else:
                 proven += 1
-    except Exception as error:  # damaged zips, other schemas: whatever the reader trips over
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        raise LogError(
-            f"{path} cannot be read as an Inspect log ({reason}): leave it out"
-        ) from error
-    tells = not (proven or passed_over or dirty)
-    return Proof(proven, passed_over, tuple(dirty), tells)
+    return Proof(proven, passed_over, tuple(dirty))
 
 
 def _samples(path: Path) -> Iterator[Any]:
-    """Yield the samples of a log under a minimal prompt; none of one that states the setup."""
-    from inspect_ai.log import (
-        read_eval_log,
-        read_eval_log_sample_summaries,
-        read_eval_log_samples_by_id,
-    )
+    """Yield the samples of a log, a few in memory at a time."""
+    from inspect_ai.log import read_eval_log_sample_summaries, read_eval_log_samples_by_id
 
     from eval.scorers.logs import AT_ONCE
 
-    header = read_eval_log(str(path), header_only=True)
-    if header.eval.task_args.get("prompt") == "full":
-        return
     names = [(one.id, one.epoch) for one in read_eval_log_sample_summaries(str(path))]
     for start in range(0, len(names), AT_ONCE):
         yield from read_eval_log_samples_by_id(

@@ -164,6 +164,8 @@ def test_a_dirty_prompt_is_found_before_the_run_for_any_model():
 
 
 def test_a_dirty_prompt_is_found_in_the_log_sample_by_sample(tmp_path, run_verb, capsys):
+    from inspect_ai.log import write_eval_log
+
     from eval.tasks import benign, compliance_gap, knowledge, log_odds_gap
 
     clean = inspected(tmp_path / "clean", benign(limit=2, signal="three"))
@@ -178,6 +180,8 @@ def test_a_dirty_prompt_is_found_in_the_log_sample_by_sample(tmp_path, run_verb,
     assert prove_log(tmp_path / told_all.location).tells
     probes = prove_log(tmp_path / inspected(tmp_path / "probes", knowledge()).location)
     assert probes.passed_over == 10 and not probes.dirty
+    write_eval_log(clean.model_copy(update={"samples": []}), str(tmp_path / "empty.eval"))
+    assert prove_log(tmp_path / "empty.eval") == (0, 0, (), False)
     done = run_verb("eval.prove", "logs", code=1)
     assert "the implicit prompt is not clean: train stands in" in done.stderr
     assert done.stdout.count("3 samples clean, 1 not") == 2 and "nothing to prove" in done.stdout
