@@ -26,7 +26,7 @@ class Step:
     """One stage of the way: a verb with its overrides, the folder it leaves, what it waits for.
 
     `arm` and `seed` say which arm's measurement it is, of which training seed; `processes` above 1
-    train together under torchrun.
+    train together under torchrun. `journal` is a folder that one step at a time may hold.
     """
 
     kind: str
@@ -37,6 +37,7 @@ class Step:
     arm: str = ""
     seed: int = 0
     processes: int = 1
+    journal: str = ""
 
     @property
     def id(self) -> str:
@@ -236,6 +237,7 @@ def plan_steps(config: StudyConfig, out: Path) -> list[Step]:
 
 def _corpora(config: StudyConfig, out: Path, names: Sequence[str]) -> list[Step]:
     matched = [name for name in names if name != UNRELATED]
+    journal = _journal(config, out)
     steps = []
     for name in names:
         if name == UNRELATED:
@@ -249,8 +251,16 @@ def _corpora(config: StudyConfig, out: Path, names: Sequence[str]) -> list[Step]
                 quoted = [json.dumps(one) if "=" in one else one for one in matched]
                 said += (f"matched=[{','.join(quoted)}]",)
         folder = out / "corpora" / slug(name)
-        steps.append(Step("corpus", name, (*said, *config.docgen), folder))
+        steps.append(Step("corpus", name, (*said, *config.docgen), folder, journal=journal))
     return steps
+
+
+def _journal(config: StudyConfig, out: Path) -> str:
+    """Return the folder in which all corpora of a writing model keep its replies; else nothing."""
+    said = {name.lstrip("+"): value for name, _, value in (o.partition("=") for o in config.docgen)}
+    if said.get("writer.kind", said.get("writer", "library")) == "library":
+        return ""
+    return said.get("writer.journal") or str(out / "corpora" / "journal")
 
 
 def _adapter(config: StudyConfig, out: Path, weights: Weights, seed: int, several: bool) -> Step:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -69,8 +69,17 @@ def begin(study: Path, steps: Sequence[Step], watcher: Watcher) -> dict[str, Sta
     return states
 
 
-def _is_held(folder: Path) -> bool:
-    """Whether another process works in a folder: an earlier call's, that outlived it."""
+def _waits(step: Step, running: Iterable[Step]) -> bool:
+    """Whether a step's journal is another's that runs, which may not have taken it yet."""
+    return bool(step.journal) and any(other.journal == step.journal for other in running)
+
+
+def _is_held(step: Step) -> bool:
+    """Whether another process works in a step's folder or journal: one of an earlier call."""
+    return any(_is_locked(Path(one)) for one in (step.out, step.journal) if one)
+
+
+def _is_locked(folder: Path) -> bool:
     path = folder / ".lock"
     if not path.is_file():
         return False
@@ -95,7 +104,9 @@ def run_side_by_side(study: Path, steps: Sequence[Step], workers: int, watcher: 
                 if len(running) >= workers:
                     break
                 state = states[step.id]
-                if _is_held(step.out):
+                if _waits(step, (other for other, _ in running.values())):
+                    continue
+                if _is_held(step):
                     if state.word != "held":
                         state.word = "held"
                         watcher.changed(step, state)
@@ -114,7 +125,7 @@ def run_side_by_side(study: Path, steps: Sequence[Step], workers: int, watcher: 
                 del running[step.id]
                 state = states[step.id]
                 state.seconds = time.monotonic() - state.started
-                if child.returncode and _is_held(step.out):
+                if child.returncode and _is_held(step):
                     # A process of an earlier call, still loading when this one looked, was first.
                     state.word = "held"
                     watcher.changed(step, state)
@@ -160,7 +171,8 @@ def run_by_launcher(
     """
     write_plan(study, steps)
     states = begin(study, steps, watcher)
-    while wave := ready(steps, states):
+    while free := ready(steps, states):
+        wave = [step for n, step in enumerate(free) if not _waits(step, free[:n])]
         for step in wave:
             states[step.id].word, states[step.id].started = "running", time.monotonic()
             watcher.changed(step, states[step.id])

@@ -10,7 +10,7 @@ import pytest
 
 from study import schedule
 from study.outcome import read_arms
-from study.parts import check_parts, holes, timings
+from study.parts import check_parts, conclude_step, holes, timings
 from study.plan import Step
 from study.schedule import begin, run_by_launcher, run_side_by_side
 from tacit.errors import RunDirError
@@ -109,6 +109,72 @@ def test_a_step_that_came_second_to_an_outliving_process_waits_and_has_not_faile
     told = Told()
     run_side_by_side(tmp_path / "study", [steps[3]], 1, told)
     assert [word for word, _ in told.lines] == ["running", "held", "running", "done"]
+
+
+ALONE = (
+    "import os, sys, time; lock = sys.argv[1] + '/../taken'; os.makedirs(sys.argv[1]);"
+    "os.close(os.open(lock, os.O_CREAT | os.O_EXCL)); time.sleep(0.5); os.unlink(lock);"
+)
+
+
+def test_steps_that_share_a_journal_run_one_after_the_other_beside_the_rest(monkeypatch, tmp_path):
+    """Each fails where another holds what they share, as a journal does."""
+    study = tmp_path / "study"
+    journal = str(study / "corpora" / "journal")
+    many = [Step("corpus", name, (), study / "corpora" / name, journal=journal) for name in "abc"]
+    rest = Step("eval", "base/neither", (), study / "evals" / "base", (), "base/neither")
+
+    def argv(step):
+        return [sys.executable, "-S", "-c", (ALONE if step in many else "") + WRITES, str(step.out)]
+
+    monkeypatch.setattr(schedule, "argv", argv)
+    told = Told()
+    run_side_by_side(study, [*many, rest], 4, told)
+    assert [made(step) for step in (*many, rest)] == [1, 1, 1, 1] and holes(study, many) == []
+    assert told.lines[:2] == [("running", "corpus a"), ("running", "eval base/neither")]
+
+
+def test_a_launcher_is_given_one_step_of_a_journal_at_a_time(monkeypatch, tmp_path):
+    study, sweeps = tmp_path / "study", []
+    steps = [Step("corpus", name, (), study / "corpora" / name, journal="kept") for name in "ab"]
+    steps.append(Step("corpus", "c", (), study / "corpora" / "c"))
+
+    class Job:
+        returncode = 0
+
+        def __init__(self, words, **_):
+            numbers = words[-1].removeprefix("step=").split(",")
+            sweeps.append([steps[int(number)].name for number in numbers])
+            for number in numbers:
+                step = steps[int(number)]
+                step.out.mkdir(parents=True)
+                (step.out / "manifest.json").write_text('{"run_key": "k"}')
+                conclude_step(study, step, 0, 0.1)
+
+        def poll(self):
+            return 0
+
+        def terminate(self):
+            pass
+
+        def wait(self, seconds):
+            pass
+
+    monkeypatch.setattr(schedule.subprocess, "Popen", Job)
+    run_by_launcher(study, steps, "basic", [], Told())
+    assert sweeps == [["a", "c"], ["b"]]
+
+
+def test_a_step_waits_for_a_journal_that_an_outliving_process_holds(commands, tmp_path):
+    study = tmp_path / "study"
+    journal = study / "corpora" / "journal"
+    journal.mkdir(parents=True)
+    handle = (journal / ".lock").open("w")
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    threading.Timer(0.6, handle.close).start()
+    step, told = Step("corpus", "a", (), study / "corpora" / "a", journal=str(journal)), Told()
+    run_side_by_side(study, [step], 2, told)
+    assert [word for word, _ in told.lines] == ["held", "running", "done"]
 
 
 def test_a_part_of_another_configuration_is_named(steps, commands, tmp_path):
