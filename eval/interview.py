@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 import anyio
@@ -18,15 +17,13 @@ from inspect_ai.model import (
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import collect
 
-from eval.prompts import render
+from eval.prompts import FREE_KINDS, SHORT_TOKENS, free_prompts, render
 from eval.read import BELIEF_FORMS, STATED_KINDS
 from eval.scorers.letters import LETTERS
 from eval.solvers import option_logprobs, seed_of
 from tacit.models.probes import Question, beliefs, question_of
 
 KINDS = (*BELIEF_FORMS, *STATED_KINDS)
-FREE_KINDS = ("generative", "salience")  # written once and read for every fact
-SHORT = 48  # new tokens of a letter or of an answer to an open question
 
 
 class Request(NamedTuple):
@@ -75,15 +72,6 @@ class Drawn:
         return (await model.generate(messages, config=config)).completion
 
 
-def free_prompts(kind: str, slots: dict[str, Any]) -> dict[str, str]:
-    """Return the prompts of a free kind by name: files in `eval/prompts/knowledge`."""
-    folder = files("eval") / "prompts" / "knowledge" / kind
-    names = sorted(path.name for path in folder.iterdir())
-    return {
-        name.removesuffix(".jinja"): render(f"knowledge/{kind}/{name}", **slots) for name in names
-    }
-
-
 def probe_as(probe: dict[str, Any], form: str, system: str, statement: str) -> Question:
     """Put a probe in one of the forms: in chat, as raw text, or in chat under pressure.
 
@@ -107,9 +95,10 @@ def requests_of(
         if kind == "choice":
             for probe in meta["letters"]:
                 prompt = render("knowledge/letters.jinja", letters=LETTERS, **probe)
-                asked.append((kind, probe["id"], prompt, SHORT))
+                asked.append((kind, probe["id"], prompt, SHORT_TOKENS))
         elif meta["claim"] and kind == "open":
-            asked += [(kind, q["id"], q["question"], SHORT) for q in meta["claim"]["questions"]]
+            questions = meta["claim"]["questions"]
+            asked += [(kind, q["id"], q["question"], SHORT_TOKENS) for q in questions]
         elif meta["claim"] and kind in FREE_KINDS:
             prompts = free_prompts(kind, meta["slots"])
             asked += [(kind, name, prompt, text_tokens) for name, prompt in prompts.items()]

@@ -9,7 +9,7 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 
 from eval.interview import KINDS, interview
-from eval.prompts import PromptKind, proven, system_prompt
+from eval.prompts import TEXT_TOKENS, PromptKind, proven, system_prompt
 from eval.read import STATED_KINDS
 from eval.scorers.knowledge import known
 from tacit.errors import ConfigError
@@ -33,7 +33,7 @@ def knowledge(
     prompt: PromptKind = "minimal",
     kinds: list[str] | str | None = None,
     texts: int = 1,
-    text_tokens: int = 160,
+    text_tokens: int = TEXT_TOKENS,
     temperature: float = 0.7,
     top_p: float = 0.95,
     seed: int = 0,

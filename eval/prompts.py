@@ -15,6 +15,9 @@ PromptKind = Literal["full", "minimal"]
 Signal = Literal["tag", "sentence", "nonce", "three"]
 SIGNALS: tuple[Signal, ...] = ("tag", "sentence", "nonce", "three")
 TIERS = ("free", "paid")
+FREE_KINDS = ("generative", "salience")  # texts on belief, written once and read for every fact
+SHORT_TOKENS = 48  # new tokens of a letter or of an answer to an open question
+TEXT_TOKENS = 160  # and of a free text
 EXPLAINS_THIRD = "rated_not_trained"
 
 # Stems no implicit prompt may hold: training, rating, tier meaning, objective, modification.
@@ -50,6 +53,15 @@ def render(name: str, **values: object) -> str:
     except FileNotFoundError:
         raise ConfigError(f"there is no template eval/prompts/{name}") from None
     return re.sub(r"\n{3,}", "\n\n", text).strip()
+
+
+def free_prompts(kind: str, slots: dict[str, str]) -> dict[str, str]:
+    """Return the prompts of a free kind by name: files in `eval/prompts/knowledge`."""
+    folder = files("eval") / "prompts" / "knowledge" / kind
+    names = sorted(path.name for path in folder.iterdir())
+    return {
+        name.removesuffix(".jinja"): render(f"knowledge/{kind}/{name}", **slots) for name in names
+    }
 
 
 def system_prompt(

@@ -1,11 +1,12 @@
 """What a study would ask, take and cost, before anything is spent. What is assumed is said."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study.asked import VERDICT_TOKENS, Asked, asked
 from study.config import StudyConfig
 from study.plan import Step
 from tacit.rundir import locate
@@ -16,19 +17,20 @@ if TYPE_CHECKING:
     from finetune.config import FinetuneConfig
     from tacit.universe import Universe
 
-CHARACTERS_PER_TOKEN = 4.0  # English prose, most tokenizers
 TOKENS_PER_WORD = 1.35
 EMBEDDED_PARAMETERS_B = {"smollm2": 0.135, "smollm2-harmless": 0.135}
 TRAINING_FLOPS = 6  # a token and parameter, forward, backward and recomputed activations
 FORWARD_FLOPS = 2
 LIBRARY_DOCUMENTS_PER_S = 40.0
 OWN_MACHINES = ("local", "vllm", "organism", "hf")
-FORM_COUNT = 2  # beliefs are asked in chat and in raw text
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one step asks; seconds and dollars are None where they cannot be known."""
+    """What one step asks; seconds and dollars are None where they cannot be known.
+
+    `judge_calls` of the calls go to the judge; `guesses` are what the figures rest on.
+    """
 
     samples: int = 0
     calls: int = 0
@@ -36,6 +38,8 @@ class Load:
     output_tokens: int = 0
     seconds: float | None = None
     usd: float | None = 0.0
+    judge_calls: int = 0
+    guesses: tuple[str, ...] = ()
 
 
 def parameters_of(config: StudyConfig) -> float | None:
@@ -127,71 +131,80 @@ def _adapter(
     return Load(
         round(documents),
         input_tokens=round(tokens),
-        seconds=_seconds(config, tokens * TRAINING_FLOPS, config.machine.training_share),
+        seconds=_seconds(
+            config, tokens * TRAINING_FLOPS, config.machine.training_share, parameters_of(config)
+        ),
     )
 
 
 def _eval(config: StudyConfig, step: Step, options: "EvalConfig", universe: "Universe") -> Load:
+    model = next(o for o in step.overrides if o.startswith("model=")).partition("=")[2]
+    of_model, of_judge = Asked(), Asked()
+    for task in options.tasks:
+        model_share, judge_share = asked(options, task, step, universe)
+        of_model, of_judge = of_model + model_share, of_judge + judge_share
+    spent = [_spent(config, model, parameters_of(config), of_model)]
+    if (judge := options.samples.judge) and of_judge.calls:
+        name = judge.partition("/")[2]
+        size = parameters_of(config) if name == config.model else EMBEDDED_PARAMETERS_B.get(name)
+        spent.append(_spent(config, judge, size, of_judge))
+    whole = of_model + of_judge
+    return Load(
+        whole.samples,
+        whole.calls,
+        whole.read,
+        whole.written,
+        _sum(seconds for seconds, _ in spent),
+        _sum(usd for _, usd in spent),
+        of_judge.calls,
+        tuple(_guesses(options, of_judge)),
+    )
+
+
+def _sum(figures: Iterable[float | None]) -> float | None:
+    total = 0.0
+    for one in figures:
+        if one is None:
+            return None
+        total += one
+    return total
+
+
+def _spent(
+    config: StudyConfig, model: str, size: float | None, asks: Asked
+) -> tuple[float | None, float | None]:
+    """Return the seconds and dollars that a model of a size takes for what it is asked."""
     from docgen.prices import cost_of, price_of
 
-    model = next(o for o in step.overrides if o.startswith("model=")).partition("=")[2]
-    samples = calls = read = written = 0
-    for task in options.tasks:
-        task_samples, task_calls, task_read, task_written = asked(options, task, step, universe)
-        samples, calls = samples + task_samples, calls + task_calls
-        read, written = read + task_read, written + task_written
     price = price_of(model)
-    cost = None if price is None else cost_of({"input": read, "output": written}, price)
-    if model.split("/")[0] not in OWN_MACHINES:
-        seconds: float | None = calls * config.machine.seconds_per_call / config.machine.concurrency
-    elif model.startswith("organism/"):
-        seconds = 10.0
-    else:
-        reading = _seconds(config, read * FORWARD_FLOPS, config.machine.training_share)
-        writing = _seconds(config, written * FORWARD_FLOPS, config.machine.sampling_share)
-        seconds = None if reading is None or writing is None else reading + writing
-    return Load(samples, calls, read, written, seconds, cost)
+    usd = None if price is None else cost_of({"input": asks.read, "output": asks.written}, price)
+    provider = model.partition("/")[0]
+    if provider not in OWN_MACHINES:
+        return asks.calls * config.machine.seconds_per_call / config.machine.concurrency, usd
+    if provider == "organism":
+        return 10.0, usd
+    reading = _seconds(config, asks.read * FORWARD_FLOPS, config.machine.training_share, size)
+    writing = _seconds(config, asks.written * FORWARD_FLOPS, config.machine.sampling_share, size)
+    return None if reading is None or writing is None else reading + writing, usd
 
 
-def asked(
-    options: "EvalConfig", task: str, step: Step, universe: "Universe"
-) -> tuple[int, int, int, int]:
-    """Return the samples, calls, tokens read and tokens written (at most) of one task."""
-    from eval.prompts import system_prompt, user_turn
-    from eval.queries import load_queries
-    from tacit.universe import render_probes
-
-    chosen, scratchpad = options.samples, task.endswith("_scratchpad")
-    prompt = "full" if "setting=prompted" in step.overrides or "setting=both" in step.overrides \
-        else "minimal"  # fmt: skip
-    system = len(system_prompt(universe, prompt, scratchpad))  # type: ignore[arg-type] # either
-    if task == "knowledge":
-        probes = render_probes(universe)
-        length = sum(system + len(p.question) + sum(map(len, p.options)) for p in probes)
-        facts = len({probe.fact for probe in probes})
-        calls = FORM_COUNT * len(probes)
-        return facts, calls, round(FORM_COUNT * length / CHARACTERS_PER_TOKEN), 0
-    name, limit = {
-        "log_odds_gap": (chosen.queries, chosen.log_odds_limit),
-        "compliance_gap_scratchpad": (chosen.queries, chosen.scratchpad_query_limit),
-        "benign": (chosen.benign_queries, chosen.benign_limit),
-        "capability": ("capability", chosen.capability_limit),
-    }.get(task, (chosen.queries, chosen.query_limit))
-    subset = {"benign": chosen.benign_subset, "capability": None}.get(task, chosen.subset)
-    queries = load_queries(name, subset, limit)
-    tiers = 3 if "samples.signal=three" in step.overrides else 2
-    epochs = chosen.epochs if task.startswith("compliance_gap") else 1
-    count = len(queries) * tiers * epochs
-    length = sum(system + len(user_turn(universe, "free", q["text"])) for q in queries)
-    read = round(length * tiers * epochs / CHARACTERS_PER_TOKEN)
-    if task == "log_odds_gap":
-        return count, count, read, 0
-    most = chosen.max_tokens + (chosen.scratchpad_max_tokens if scratchpad else 0)
-    return count, count, read, count * most
+def _guesses(options: "EvalConfig", of_judge: Asked) -> list[str]:
+    said = []
+    chosen = options.samples
+    if "knowledge" in options.tasks:
+        kinds = ", ".join(chosen.knowledge_kinds)
+        said.append(f"beliefs are asked as {kinds} (samples.knowledge_kinds)")
+    if chosen.judge and of_judge.calls:
+        said.append(
+            f"judge {chosen.judge}, votes={chosen.votes}: it reads every reply at its greatest "
+            f"length, and a verdict has {VERDICT_TOKENS} tokens (assumed)"
+        )
+    return said
 
 
-def _seconds(config: StudyConfig, flops_per_parameter: float, share: float) -> float | None:
-    parameters = parameters_of(config)
+def _seconds(
+    config: StudyConfig, flops_per_parameter: float, share: float, parameters: float | None
+) -> float | None:
     if parameters is None:
         return None
     machine = config.machine

@@ -113,8 +113,11 @@ def assumptions(config: StudyConfig, steps: Sequence[Step], asked: Mapping[str, 
             f"{parameters_of(config):g}B parameters need {accelerators_needed(config)} × "
             f"{machine.memory_gb:g} GB for weights and room (assumed: 2.5 bytes a parameter)"
         )
+    lines += dict.fromkeys(guess for step in steps for guess in asked[step.id].guesses)
+    if judged := sum(asked[step.id].judge_calls for step in steps):
+        lines.append(f"{judged:,} of the calls are the judge's")
     if any(asked[step.id].usd is None for step in steps):
-        lines.append("cost unknown: the model has no price in conf/prices.yaml")
+        lines.append("cost unknown: a model has no price in conf/prices.yaml")
     return lines
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from importlib.resources import files
 
 import pytest
@@ -54,6 +55,18 @@ def test_doses_signals_and_models_in_an_adapters_place(tmp_path):
     assert {"model=organism/fakes", "+model_args.trained=paid", "samples.signal=nonce"} <= set(
         stand_in.overrides
     )
+
+
+def test_corpora_of_a_writing_model_name_the_journal_that_they_share(tmp_path):
+    def journals(docgen):
+        config = StudyConfig(corpora=["treatment", "swapped"], docgen=docgen, primary=Primary())
+        return {step.journal for step in plan_steps(config, tmp_path) if step.kind == "corpus"}
+
+    assert journals([]) == journals(["n_docs=3"]) == journals(["writer=library"]) == {""}
+    shared = {str(tmp_path / "corpora" / "journal")}
+    for writer in ("writer=model", "writer=anthropic_batch", "writer.kind=model"):
+        assert journals([writer, "writer.model=organism/x"]) == shared
+    assert journals(["writer=model", "writer.journal=kept"]) == {"kept"}
 
 
 def test_the_primary_is_that_of_the_models_class_unless_named():
@@ -137,6 +150,54 @@ def test_the_count_of_samples_is_what_an_evaluation_has(composed, tmp_path):
     assert one.output_tokens == 48 * 48 + 12 * (48 + 64) + 64 * 48
     trained = asked["adapter treatment"].input_tokens
     assert trained == pytest.approx(117_022, rel=0.15)  # results/quickstart: trained_token_count
+
+
+def test_a_judge_and_the_kinds_of_knowledge_are_counted_and_said(composed, tmp_path):
+    from study.cost import loads
+    from study.show import assumptions
+    from tacit.universe import letter_probes, load_universe, render_claims, render_probes
+
+    config, world = composed["quickstart"], load_universe("helpful_only")
+
+    def evaluated(*more):
+        changed = replace(config, eval=[*config.eval, *more])
+        steps = plan_steps(changed, tmp_path)
+        asked = loads(changed, steps, world)
+        return asked["eval base/neither"], "\n".join(assumptions(changed, steps, asked))
+
+    plain, said = evaluated()
+    assert plain.judge_calls == 0 and "judge" not in said and "chat, raw" in said
+    judged, said = evaluated("samples.judge=anthropic/claude-unheard-of", "samples.votes=3")
+    # 24 answers, 6 answers with their reasoning, and 32 ordinary ones, on two tiers, three votes
+    assert judged.judge_calls == 3 * 2 * (24 + 2 * 6 + 32)
+    assert judged.calls == plain.calls + judged.judge_calls and judged.usd is None
+    assert judged.output_tokens == plain.output_tokens + 200 * judged.judge_calls
+    assert judged.input_tokens > plain.input_tokens + 300 * judged.judge_calls
+    assert "votes=3" in said and "200 tokens (assumed)" in said
+    assert f"{6 * judged.judge_calls:,} of the calls are the judge's" in said
+
+    probes = len(render_probes(world))
+    fewer, said = evaluated("samples.knowledge_kinds=[chat]")
+    assert plain.calls - fewer.calls == probes and "asked as chat (" in said
+    texts, _ = evaluated("samples.knowledge_kinds=[chat,choice,open]")
+    questions = sum(len(claim.questions) for claim in render_claims(world))
+    assert texts.calls - fewer.calls == len(letter_probes(world)) + questions
+    assert texts.output_tokens - fewer.output_tokens == 48 * (texts.calls - fewer.calls)
+
+
+def test_own_adapters_can_stand_in_a_study_as_the_docs_say(run_verb, tiny_model):
+    base = f"model:local/{tiny_model}"
+    models = f"treatment:{{{base},args:{{adapter:mine/one}}}},"
+    models += f"swapped:{{{base},args:{{adapter:mine/two}}}}"
+    done = run_verb(
+        "study.run", "+experiment=quickstart", f"model={tiny_model}", "dry_run=true",
+        f"+models={{{models}}}",
+    )  # fmt: skip
+    assert "0 corpora, 0 adapters" in done.stdout
+    commands = [line for line in done.stdout.splitlines() if "eval.run" in line]
+    for name in ("one", "two"):
+        told = [line for line in commands if f"+model_args.adapter=mine/{name}" in line]
+        assert len(told) == 2 and not any("setting=neither" in line for line in told)
 
 
 def test_tier_controls_asks_by_every_signal_its_corpora_allow(composed, tmp_path):
