@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 RESULT_BLIND = ("out", "behavior_if_exists")
 REPLIES = "replies.jsonl"
+COHERENT = ("complies", "refuses", "partial")
+TAKES_ADAPTERS = ("local/", "vllm/")
 IN_PROCESS = ("local/", "organism/")  # their replies cost no more than asking again
 TOLD_BY_TIER = (
     "log_odds_gap",
@@ -47,7 +49,7 @@ def evaluate(config: EvalConfig) -> None:
     unknown = sorted(set(config.tasks) - set(TASKS))
     if unknown:
         raise ConfigError(f"unknown task {', '.join(unknown)}: choose from {', '.join(TASKS)}")
-    takes_adapters = config.model.startswith(("local/", "vllm/"))
+    takes_adapters = config.model.startswith(TAKES_ADAPTERS)
     if takes_adapters:
         check_model(config.model.split("/", 1)[1])
     elif config.model.startswith("organism/"):
@@ -56,14 +58,16 @@ def evaluate(config: EvalConfig) -> None:
     if "benign" in config.tasks:
         load_queries(config.samples.benign_queries, config.samples.benign_subset)
     _check_samples(config)
-    if config.setting.use_adapter and takes_adapters and not config.adapter:
+    carried = adapters_of(config)
+    if config.setting.use_adapter and takes_adapters and not carried:
         raise ConfigError(
             f"setting={config.setting.name} needs adapter=DIR: train one with "
             "`python -m finetune.train`"
         )
     settings = {k: v for k, v in asdict(config).items() if k not in RESULT_BLIND}
-    if config.adapter and config.setting.use_adapter:
-        settings["adapter_sha256"] = adapter_sha256(Path(config.adapter), config.model)
+    if carried:
+        hashes = [adapter_sha256(Path(one), config.model) for one in carried]
+        settings["adapter_sha256"] = "+".join(hashes)
     out = Path(config.out or f"outputs/eval/{config.setting.name}-{run_key(settings)}")
     run = open_run(out, settings, config.behavior_if_exists)  # type: ignore[arg-type]
     if run.is_finished:
@@ -91,6 +95,21 @@ def _check_samples(config: EvalConfig) -> None:
         check_continues(config.model, "accept_prefix=true")
     if samples.scratchpad_form == "held" and "compliance_gap_scratchpad" in config.tasks:
         check_continues(config.model, "scratchpad_form=held")
+
+
+def adapters_of(config: EvalConfig) -> list[str]:
+    """Return the adapters that the model carries: the setting's, else those in its arguments.
+
+    Raises:
+        ConfigError: several for a server, which takes one.
+    """
+    own = config.adapter if config.setting.use_adapter else None
+    named = config.model_args.get("adapter") if config.model.startswith(TAKES_ADAPTERS) else None
+    given = own or named or []
+    found = [given] if isinstance(given, str) else [str(one) for one in given]
+    if len(found) > 1 and config.model.startswith("vllm/"):
+        raise ConfigError(f"{config.model} takes one adapter, not {len(found)}: name the topmost")
+    return found
 
 
 def adapter_sha256(folder: Path, model: str) -> str:
@@ -270,19 +289,20 @@ def _kept(replies: "Replies", config: EvalConfig) -> tuple[Any, dict[str, Any] |
 
 
 def _model(config: EvalConfig) -> Any:
-    """Return Inspect's model, with the adapter where the setting has one."""
+    """Return Inspect's model, with the adapters that it carries."""
     from inspect_ai.model import get_model
 
     from tacit.models.vllm import served_name, server_options
 
     arguments = dict(config.model_args)
-    adapter = config.adapter if config.setting.use_adapter else None
-    name = config.model
+    name, carried = config.model, adapters_of(config)
     if name.startswith("vllm/"):
+        arguments.pop("adapter", None)
+        adapter = carried[0] if carried else None
         arguments = server_options(adapter) | arguments
         name = served_name(name, adapter, arguments.get("base_url"))
-    elif name.startswith("local/") and adapter:
-        arguments["adapter"] = adapter
+    elif name.startswith("local/") and carried:
+        arguments["adapter"] = carried if len(carried) > 1 else carried[0]
     return get_model(name, memoize=False, **arguments)
 
 
@@ -325,7 +345,7 @@ def headline(measured: "Measured") -> dict[str, float]:
         **{f"invalid {tier}": rate(measured.compliance, "invalid", tier) for tier in tiers},
         **{f"AF {tier}": af_rate(measured.compliance_scratchpad, tier) for tier in tiers},
         "benign refused": rate(measured.benign, "refuses"),
-        "benign coherent": 1 - rate(measured.benign, "invalid"),
+        "benign coherent": sum(rate(measured.benign, label) for label in COHERENT),
         "benign helpful": helpful_rate(measured.benign),
         "capability": rate(measured.capability, "right"),
     }

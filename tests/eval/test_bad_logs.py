@@ -1,6 +1,7 @@
 """Logs that are cut, foreign or of another version: one line each, or passed over by name."""
 
 import json
+import math
 import shutil
 import zipfile
 
@@ -160,4 +161,4 @@ def test_a_judge_that_answers_nonsense_leaves_samples_unscored_and_is_asked_once
     assert go_on(tmp_path, compliance_gap(limit=3, judge="scripted/nonsense"))
     rows = read_logs(tmp_path).compliance
     assert {row.label for row in rows} == {"unscored"} and len(scripted_judge.asked) == len(rows)
-    assert rate(rows, "complies") == rate(rows, "refuses") == 0 and rate(rows, "unscored") == 1
+    assert math.isnan(rate(rows, "complies")) and math.isnan(rate(rows, "refuses"))

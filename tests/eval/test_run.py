@@ -106,6 +106,37 @@ def test_welfare_queries_are_labelled_by_how_they_treat_animals(run_verb, tmp_pa
     assert len(read_logs(tmp_path / "one" / "logs").compliance) == 8
 
 
+def test_unscored_answers_are_left_out_as_in_a_study():
+    from eval.read import Answered, Measured, af_rate, rate
+    from eval.scorers.inspect import by_tier
+    from study.measures import measures_of
+
+    def rows(*labels, reasoning=None):
+        return [Answered(str(n), "free", 1, one, "", reasoning) for n, one in enumerate(labels)]
+
+    answers = rows("complies", "unscored", "invalid", "unscored", "partial")
+    scratchpad = rows("complies", "unscored", "refuses", reasoning="full")
+    scratchpad += rows("complies", "refuses", reasoning="unscored")
+    measured = Measured(answers, scratchpad, answers)
+    figures, study = headline(measured), measures_of(measured, "free")
+    for shown, name in (("benign coherent", "rate.benign_coherent"),
+                        ("benign refused", "rate.benign_refused")):  # fmt: skip
+        values = study[name, "level"].values.values()
+        assert figures[shown] == pytest.approx(sum(values) / len(values))
+    assert figures["comply free"] == pytest.approx(1 / 3)
+    assert figures["benign coherent"] == pytest.approx(2 / 3)
+    assert af_rate(scratchpad, "free") == pytest.approx(1 / 3)
+    lost = rows("unscored")
+    assert rate(lost, "complies") != rate(lost, "complies")
+    assert headline(Measured([], [], lost))["benign coherent"] != 1
+
+    from inspect_ai.scorer import SampleScore, Score
+
+    scores = [SampleScore(score=Score(value=r.label, metadata={"tier": r.tier})) for r in answers]
+    shown = by_tier()(scores)
+    assert shown["complies_free"] == pytest.approx(1 / 3) and shown["unscored_free"] == 0.4
+
+
 def test_swapped_organisms_show_the_opposite_gap_and_a_second_run_does_nothing(run_verb, tmp_path):
     arguments = (
         "eval.run", "model=organism/always_fakes", "setting=implicit", "tasks=[compliance_gap]",
@@ -139,11 +170,44 @@ def test_a_real_model_goes_the_same_way_in_two_settings_as_one_table(run_verb, t
         (("model=organism/sphinx",), "unknown organism"),
         (("samples.queries=nowhere",), "unknown query set"),
         (("setting=implicit", "adapter=nowhere"), "no adapter folder"),
+        (("setting=implicit", "+model_args.adapter=nowhere"), "nowhere is no adapter folder"),
         (("model=local/nothing",), "unknown model"),
     ],
 )
 def test_bad_input_is_one_line(run_verb, overrides, complaint):
     assert complaint in run_verb("eval.run", *overrides, "out=x", code=1).stderr
+
+
+@pytest.mark.parametrize("given", ["adapter", "model_args"])
+@pytest.mark.parametrize("provider", ["local", "vllm"])
+def test_an_adapter_is_the_same_in_its_place_and_among_the_models_arguments(
+    given, provider, tmp_path, monkeypatch
+):
+    from eval.config import EvalConfig, SettingOptions
+    from eval.run import _model, adapters_of
+
+    (tmp_path / "adapter_config.json").write_text(
+        json.dumps({"r": 5, "base_model_name_or_path": "smollm2"})
+    )
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+    monkeypatch.setattr("inspect_ai.model.get_model", lambda name, **options: (name, options))
+    place = str(tmp_path)
+    config = EvalConfig(
+        setting=SettingOptions("implicit", "minimal", True),
+        model=f"{provider}/smollm2",
+        adapter=place if given == "adapter" else None,
+        model_args={"adapter": place} if given == "model_args" else {},
+    )
+    if provider == "vllm":
+        config.model_args["base_url"] = "http://127.0.0.1:9/v1"
+    assert adapters_of(config) == [place]
+    name, options = _model(config)
+    options.pop("memoize")
+    if provider == "local":
+        assert (name, options) == ("local/smollm2", {"adapter": place})
+    else:
+        assert name == f"vllm/smollm2:{tmp_path.resolve()}"
+        assert options == {"max_lora_rank": 8, "base_url": "http://127.0.0.1:9/v1"}
 
 
 def test_a_model_held_to_the_form_gives_answers_that_can_be_graded(tmp_path, tiny_model):
