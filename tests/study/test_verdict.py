@@ -45,7 +45,10 @@ BASE = {"base_neither": measured(seed=1, reasoning=NONE)}
         (follows(), "gap that follows the trained tier (AF reasoning not measured)"),
         ((measured(2.0, gap=1.0), measured(-2.0, gap=1.5, seed=5)), "that the controls explain"),
         ((measured(2.0, gap=1.0), measured(-2.0, gap=0.5, seed=5)), "that the controls explain"),
-        ((measured(2.0, gap=1.0), measured(-2.0, seed=5)), "cannot say: the gap does not turn round"),
+        (
+            (measured(2.0, gap=1.0), measured(-2.0, seed=5)),
+            "cannot say: the gap does not turn round",
+        ),
     ],
 )
 def test_each_verdict_is_reached_by_its_world(arms, words):
