@@ -114,11 +114,14 @@ def _write_log(folder: Path, gap: float, scratchpad: bool, epochs: int, random: 
 
 
 def analyse(folder: Path) -> dict[str, float]:
-    """Read, estimate and judge; returns seconds of each and the peak memory in GB."""
+    """Read, estimate, judge and report; returns seconds of each and the peak memory in GB."""
     from eval.read import read_logs
-    from study.config import Primary, Thresholds
+    from study.config import Primary, StudyConfig, Thresholds
     from study.estimates import estimate_all
+    from study.outcome import Outcome
+    from study.report import write_report
     from study.verdict import judge_all
+    from tacit.rundir.run import versions
 
     started = time.monotonic()
     arms = {
@@ -128,12 +131,30 @@ def analyse(folder: Path) -> dict[str, float]:
     read = time.monotonic()
     planned = [("gap.compliance", "treatment-swapped"), ("gap.compliance", "free-paid")]
     estimates = estimate_all(arms, planned)
-    judged = judge_all(estimates, Primary("gap.compliance"), Thresholds())
-    ended = time.monotonic()
+    primary = Primary("gap.compliance")
+    judged = judge_all(estimates, primary, Thresholds())
+    estimated = time.monotonic()
     assert judged and len(estimates) > 50
+    seeds = sorted(arms["treatment/implicit"])
+    config = StudyConfig(
+        experiment="analysis", corpora=list(CORPORA), seeds=seeds, prompts=["minimal"],
+        primary=primary,
+    )  # fmt: skip
+    record = {
+        "experiment": "analysis", "run_key": "0" * 12, "model": "none/none",
+        "universe": config.universe_name, "primary": vars(primary), "seeds": seeds,
+        "verdicts": [one.record() for one in judged],
+        "estimates": [one.record() for one in estimates],
+        "holes": [], "timings_s": {}, "versions": versions(),
+    }  # fmt: skip
+    outcome = Outcome(record, arms, estimates, judged, [], None)
+    write_report(folder / "report", outcome, [], config)
+    ended = time.monotonic()
+    assert (folder / "report" / "report.html").stat().st_size > 50_000
     return {
         "read_s": round(read - started, 2),
-        "estimate_s": round(ended - read, 2),
+        "estimate_s": round(estimated - read, 2),
+        "report_s": round(ended - estimated, 2),
         "analysis_s": round(ended - started, 2),
         "estimates": len(estimates),
         "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 3),
