@@ -10,6 +10,7 @@ from typing import Any
 from study.plan import VERBS, Step, slug
 from tacit.errors import RunDirError
 from tacit.rundir import run_key, sha256_of, write_atomic
+from tacit.rundir.run import IN_USE
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,11 @@ def hole_of(study: Path, step: Step) -> Hole | None:
     if record.get("status") != "failed":
         return None
     return Hole(step.kind, step.name, str(record["why"]), str(log_path(study, step)))
+
+
+def was_second(study: Path, step: Step) -> bool:
+    """Whether a step that failed found its folder or journal taken by another process."""
+    return IN_USE in _complaint(log_path(study, step), 1)
 
 
 def _complaint(log: Path, code: int) -> str:

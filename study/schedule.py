@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from study.parts import argv, conclude_step, is_done, log_path
+from study.parts import argv, conclude_step, is_done, log_path, was_second
 from study.plan import Step
 from tacit.rundir import write_atomic
 
@@ -125,8 +125,9 @@ def run_side_by_side(study: Path, steps: Sequence[Step], workers: int, watcher: 
                 del running[step.id]
                 state = states[step.id]
                 state.seconds = time.monotonic() - state.started
-                if child.returncode and _is_held(step):
-                    # A process of an earlier call, still loading when this one looked, was first.
+                if child.returncode and (_is_held(step) or was_second(study, step)):
+                    # A process of an earlier call, still loading when this one looked, was first;
+                    # it may have ended since.
                     state.word = "held"
                     watcher.changed(step, state)
                     continue

@@ -80,7 +80,18 @@ def _enter(verb: Callable[[Any], None], config_name: str, schema: type) -> None:
             return
         hydra.main(version_base="1.3", config_path="pkg://conf", config_name=config_name)(task)()
     except (HydraException, OmegaConfBaseException) as error:
+        if _was_interrupted(error):
+            raise KeyboardInterrupt from error
         _stop(f"error: {_first_line(error)} ({REMEDY})", 1)
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C stands behind an error: Hydra and OmegaConf wrap whatever they meet."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def refuse_keys(value: Any, name: str = "") -> None:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from tacit.errors import ConfigError, RunDirError
 from tacit.rundir.files import write_atomic
 
+IN_USE = "is in use by another process"
 LONGEST_NAME = 200  # bytes; file systems take 255, and files beside it have longer names
 IfExists = Literal["resume", "raise", "new"]
 PACKAGES = ("tacit", "torch", "transformers", "peft", "datasets", "inspect_ai")
@@ -155,7 +156,5 @@ def locked(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunDirError(
-                f"{path} is in use by another process: wait for it, or choose another folder"
-            ) from None
+            raise RunDirError(f"{path} {IN_USE}: wait for it, or choose another folder") from None
         yield

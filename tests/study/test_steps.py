@@ -14,6 +14,7 @@ from study.parts import check_parts, conclude_step, holes, timings
 from study.plan import Step
 from study.schedule import begin, run_by_launcher, run_side_by_side
 from tacit.errors import RunDirError
+from tacit.rundir.run import IN_USE
 
 WRITES = (
     "import json, pathlib, sys; p = pathlib.Path(sys.argv[1]);"
@@ -103,6 +104,19 @@ def test_a_step_that_came_second_to_an_outliving_process_waits_and_has_not_faile
     first = f"import fcntl, os, sys, time; os.makedirs(sys.argv[1]); {holds}"
     first += "os.fork() and os._exit(1); time.sleep(0.6)"
     commands = iter([first, WRITES])
+    monkeypatch.setattr(
+        schedule, "argv", lambda step: [sys.executable, "-S", "-c", next(commands), str(step.out)]
+    )
+    told = Told()
+    run_side_by_side(tmp_path / "study", [steps[3]], 1, told)
+    assert [word for word, _ in told.lines] == ["running", "held", "running", "done"]
+
+
+def test_a_step_that_came_second_to_one_that_ended_since_is_tried_again(
+    steps, monkeypatch, tmp_path
+):
+    refused = f"import sys; sys.exit('error: the folder {IN_USE}: wait for it')"
+    commands = iter([refused, WRITES])
     monkeypatch.setattr(
         schedule, "argv", lambda step: [sys.executable, "-S", "-c", next(commands), str(step.out)]
     )

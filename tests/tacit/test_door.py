@@ -87,3 +87,22 @@ def test_a_traceback_is_shown_when_asked_for(tmp_path):
 def test_an_unexpected_error_is_not_hidden(tmp_path):
     done = _run(tmp_path, "RuntimeError('a bug')")
     assert done.returncode != 0 and "Traceback" in done.stderr and "a bug" in done.stderr
+
+
+def test_ctrl_c_that_hydra_wraps_in_an_error_of_its_own_is_still_ctrl_c(monkeypatch):
+    import hydra
+    from hydra.errors import ConfigCompositionException
+
+    from docgen.config import DocgenConfig
+    from tacit.rundir import door
+
+    def composing():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as interrupt:
+            raise ConfigCompositionException from interrupt
+
+    monkeypatch.setattr(hydra, "main", lambda **_: lambda task: composing)
+    monkeypatch.setattr(sys, "argv", ["docgen"])
+    with pytest.raises(KeyboardInterrupt):
+        door._enter(lambda _: None, "docgen", DocgenConfig)
