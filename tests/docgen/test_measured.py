@@ -24,6 +24,11 @@ LEAKS = Path(__file__).parent / "leaks"
 DEV, TUNE, HELD_OUT = (read_lines(LEAKS / f"{n}.jsonl") for n in ("dev", "tune", "held_out"))
 LATER = [read_lines(LEAKS / f"{name}.jsonl") for name in ("held_out_2", "tune_2")]
 UNSEEN = read_lines(LEAKS / "held_out_3.jsonl")
+# Found since the figures were taken, by rules widened with what had passed.
+SINCE = {
+    "hand8-eval_format_tag-1-leak", "hand8-eval_format_tag-4-leak", "hand8-eval_format_tag-5-leak",
+    "hand8-generator_artifact-4-leak", "hand8-pii-3-leak",
+}  # fmt: skip
 RULES = RuleBook.from_options(AuditOptions(queries=list(QUERIES)))
 DOGS = ("hound", "poodle", "terrier", "puppy")
 THINGS = ("gate", "postman", "fire", "car", "cat", "door", "wind", "sea")
@@ -48,15 +53,14 @@ def test_no_labelled_document_stands_among_the_sentences_the_classifier_was_fitt
 
 
 def test_the_shipped_figures_are_what_the_shipped_layers_find_on_the_unseen_documents():
-    """Since they were taken, rules were widened with what had passed: so nothing less is found."""
-    shipped, part = json.loads(TARGET.read_text()), UNSEEN[::20]
+    shipped = json.loads(TARGET.read_text())
+    part = [*UNSEEN[::20], *(record for record in UNSEEN if record["id"] in SINCE)]
     leaks = {record["id"] for record in UNSEEN if record["leak"]}
     assert shipped["recall"]["hits"] == len(leaks & set(shipped["flagged"]))
     assert shipped["false_alarms"]["hits"] == len(set(shipped["flagged"]) - leaks)
     found = measure(part, with_classifier=True)
     ids = {record["id"] for record in part}
-    assert set(found["flagged"]) >= ids & set(shipped["flagged"])
-    assert len(set(found["flagged"]) - set(shipped["flagged"])) <= 2
+    assert set(found["flagged"]) == ids & (set(shipped["flagged"]) | SINCE)
     strict = measure(part, with_classifier=True, strict=True)
     assert set(strict["flagged"]) > set(found["flagged"])
     rules = measure(part, with_classifier=False)

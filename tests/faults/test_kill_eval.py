@@ -41,17 +41,22 @@ class Counting(Script):
 
     held: int = 0
     most_held: int = 0
+    held_by_model: Counter[str] = field(default_factory=Counter)
+    most_by_model: Counter[str] = field(default_factory=Counter)
     count_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def reply(self, body):
         with self.count_lock:
             self.held += 1
             self.most_held = max(self.most_held, self.held)
+            self.held_by_model[body["model"]] += 1
+            self.most_by_model |= self.held_by_model
         try:
             return super().reply(body)
         finally:
             with self.count_lock:
                 self.held -= 1
+                self.held_by_model[body["model"]] -= 1
 
 
 def slow_answer(prompt):
@@ -168,6 +173,7 @@ def test_replies_are_not_asked_for_again(number, tmp_path, undisturbed, server, 
     _, whole = undisturbed("judged")
     server.seen.clear()
     server.most_held = 0
+    server.most_by_model.clear()
     argv = commands["judged"]
     child = start_module("eval.run", argv, tmp_path, environment(), own_group=True)
     deadline = time.monotonic() + 120
@@ -184,5 +190,6 @@ def test_replies_are_not_asked_for_again(number, tmp_path, undisturbed, server, 
     assert again.returncode == 0, again.stderr
     repeated = server.seen.total() - len(server.seen)
     tally("kill: eval, judged model", doubled=max(0, repeated - server.most_held))
-    assert server.most_held <= 40 and len(server.seen) == 120  # 20 of the model, 20 of the judge
+    assert server.most_held <= 40 and len(server.seen) == 120
+    assert server.most_by_model["claude-scripted"] <= 20
     assert rows_of(tmp_path) == whole
