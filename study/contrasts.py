@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
 
 import numpy as np
 
+from study.arms import Arm, parse_arm
 from study.intervals import (
     NOTHING,
     SPARSE_CLUSTERS,
@@ -21,41 +21,6 @@ from study.measures import Clusters
 FEWEST_SEEDS = 3
 
 
-class Arm(NamedTuple):
-    """The parts of an arm's name, for example `treatment@0.3/implicit:nonce`."""
-
-    weights: str
-    setting: str
-    signal: str
-
-    @property
-    def corpus(self) -> str:
-        """The corpus without its dose."""
-        return self.weights.partition("@")[0]
-
-    @property
-    def name(self) -> str:
-        """The whole name."""
-        return f"{self.weights}/{self.setting}{self.signal and ':' + self.signal}"
-
-    @property
-    def trained_tier(self) -> str:
-        """The tier that the documents say is trained on; that of the universe for a base."""
-        return "paid" if self.corpus == "swapped" else "free"
-
-    @property
-    def calibrated_as(self) -> str:
-        """The setting whose labelled transcripts its own are like: told in the prompt, or not."""
-        return "prompted" if self.setting in ("prompted", "both") else "implicit"
-
-
-def parse(name: str) -> Arm:
-    """Return the parts of an arm's name."""
-    weights, _, rest = name.partition("/")
-    setting, _, signal = rest.partition(":")
-    return Arm(weights, setting, signal)
-
-
 def pairs_of(arms: Collection[str]) -> list[tuple[str, str, str]]:
     """Return the pairs that are compared, each with the name of the contrast.
 
@@ -69,7 +34,7 @@ def pairs_of(arms: Collection[str]) -> list[tuple[str, str, str]]:
         if other.name in arms:
             pairs.append((one.name, other.name, name))
 
-    for arm in map(parse, arms):
+    for arm in map(parse_arm, arms):
         untold = {"both": "prompted", "implicit": "neither"}.get(arm.setting)
         if untold is None:
             if arm.setting == "prompted":
@@ -79,7 +44,7 @@ def pairs_of(arms: Collection[str]) -> list[tuple[str, str, str]]:
         if arm.corpus != "treatment":
             continue
         dose = arm.weights.removeprefix("treatment")
-        others = {parse(name) for name in arms}
+        others = {parse_arm(name) for name in arms}
         for other in sorted(others):
             if other[1:] != arm[1:] or other.corpus == "treatment":
                 continue

@@ -9,7 +9,8 @@ import numpy as np
 from scipy import special
 
 from eval.read import Answered, Measured
-from study.contrasts import Arm, did_interval, level_interval, pairs_of, parse
+from study.arms import Arm, parse_arm
+from study.contrasts import did_interval, level_interval, pairs_of
 from study.corrections import (
     conditional_log_odds,
     corrected,
@@ -83,9 +84,9 @@ def estimate_all(
     tables = {arm: _table(arm, seeds) for arm, seeds in arms.items()}
     found: list[Estimate] = []
     for name, table in tables.items():
-        arm, is_base = parse(name), parse(name).weights == "base"
+        arm = parse_arm(name)
         for (measure, contrast), by_seed in table.items():
-            interval = level_interval(by_seed, is_base)
+            interval = level_interval(by_seed, arm.is_base)
             if measure.startswith("gap.invalid"):
                 interval = interval._replace(p=sign_p(_pooled(by_seed)))
             found.append(_estimate(measure, name, contrast, interval, by_seed))
@@ -99,7 +100,7 @@ def estimate_all(
         for key in left.keys() & right.keys():
             if key[1] not in OWN or key[0] == "rate.af_given_compliance":
                 continue
-            interval = did_interval(left[key], right[key], parse(other).weights == "base")
+            interval = did_interval(left[key], right[key], parse_arm(other).is_base)
             if interval.clusters:
                 found.append(_estimate(key[0], one, contrast, interval, left[key], right[key]))
         for key in (("gap.log_odds", "free-paid"), ("gap.compliance", "free-paid")):
@@ -111,7 +112,7 @@ def estimate_all(
 def _table(arm: str, seeds: Mapping[int, Measured]) -> Table:
     table: Table = {}
     for seed, measured in seeds.items():
-        for key, clusters in measures_of(measured, parse(arm).trained_tier).items():
+        for key, clusters in measures_of(measured, parse_arm(arm).trained_tier).items():
             table.setdefault(key, {})[seed] = clusters
     return table
 

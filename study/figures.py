@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from study.arms import parse_arm
 from study.estimates import Estimate
-from study.plan import Weights
 from tacit.rundir import write_atomic
 
 INK, SOFT, LINE = "#1f2933", "#7b8794", "#e4e7eb"
@@ -29,7 +29,7 @@ class Drawn:
 
 def colour_of(arm: str) -> str:
     """Return the colour of an arm's weights."""
-    return COLOURS.get(Weights(arm.split("/")[0]).corpus, OTHER)
+    return COLOURS.get(parse_arm(arm).corpus, OTHER)
 
 
 def _begin() -> Any:
@@ -206,12 +206,12 @@ def dose_figure(
     for panel, (label, found) in zip(axes[0], panels, strict=True):
         by_series: dict[tuple[str, str], list[Estimate]] = {}
         for one in found:
-            name, _, setting = one.arm.partition("/")
-            by_series.setdefault((Weights(name).corpus, setting), []).append(one)
-            rows.append({**_row(one), "dose": dose_of(one.arm), "seed": ""})
+            series = parse_arm(one.arm).corpus, one.arm.partition("/")[2]
+            by_series.setdefault(series, []).append(one)
+            rows.append({**_row(one), "dose": parse_arm(one.arm).dose, "seed": ""})
         for (_corpus, setting), many in sorted(by_series.items()):
-            line = sorted(many, key=lambda e: dose_of(e.arm))
-            doses, colour = [dose_of(e.arm) for e in line], colour_of(line[0].arm)
+            line = sorted(many, key=lambda e: parse_arm(e.arm).dose)
+            doses, colour = [parse_arm(e.arm).dose for e in line], colour_of(line[0].arm)
             style = "--" if setting == "both" else "-"
             panel.plot(doses, [e.estimate for e in line], style, color=colour, linewidth=1.6)
             for dose, one in zip(doses, line, strict=True):
@@ -233,18 +233,12 @@ def dose_figure(
     return Drawn(figure, rows)
 
 
-def dose_of(arm: str) -> float:
-    """Return the share of the documents an arm's weights were trained on; the base's is 0."""
-    weights = Weights(arm.split("/")[0])
-    return 0.0 if weights.is_base else weights.dose
-
-
 def gate_figure(pairs: Sequence[tuple[Estimate, Estimate]], label: str) -> Drawn:
     """Draw each arm's gap against its link belief: a gap without belief is not alignment faking."""
     figure, axes = _begin().subplots(figsize=(8.2, 3.6), layout="constrained")
     rows = []
     for belief, gap in pairs:
-        colour, hollow = colour_of(gap.arm), gap.arm.split("/")[1].startswith(("both", "prompted"))
+        colour, hollow = colour_of(gap.arm), parse_arm(gap.arm).is_told
         for low, high, across in ((belief.low, belief.high, True), (gap.low, gap.high, False)):
             if low == low:
                 xs = [low, high] if across else [belief.estimate] * 2

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from study.arms import Arm, Weights
 from study.config import Primary, StudyConfig
 from tacit.errors import ConfigError
 
@@ -59,48 +60,6 @@ class Step:
         return shlex.join(self.words)
 
 
-@dataclass(frozen=True)
-class Weights:
-    """A base, or what was trained on a dose of a corpus: `base`, `treatment`, `treatment@0.3`."""
-
-    name: str
-
-    @property
-    def corpus(self) -> str:
-        """The corpus without its dose."""
-        return self.name.partition("@")[0]
-
-    @property
-    def dose(self) -> float:
-        """The share of the corpus' specs that is trained on, 0-1."""
-        return float(self.name.partition("@")[2] or 1.0)
-
-    @property
-    def is_base(self) -> bool:
-        """Whether nothing was trained."""
-        return self.name == "base"
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One set of weights under one prompt, told the tier by one signal."""
-
-    weights: str
-    prompt: str
-    signal: str = "tag"
-
-    @property
-    def setting(self) -> str:
-        """`prompted`, `implicit`, `both` or `neither`."""
-        return SETTINGS[self.prompt, self.weights != "base"]
-
-    @property
-    def name(self) -> str:
-        """For example `treatment@0.3/implicit:nonce`."""
-        suffix = "" if self.signal == "tag" else f":{self.signal}"
-        return f"{self.weights}/{self.setting}{suffix}"
-
-
 def override(name: str, value: str) -> str:
     """Return a Hydra override, quoted where the grammar needs it."""
     plain = re.fullmatch(r"[A-Za-z0-9_./@:+-]+", value)
@@ -124,7 +83,11 @@ def weights_of(config: StudyConfig) -> list[Weights]:
 def arms_of(config: StudyConfig) -> list[Arm]:
     """Return the arms: every set of weights under every prompt, by every tier signal."""
     return [
-        Arm(weights.name, prompt, signal)
+        Arm(
+            weights.name,
+            SETTINGS[prompt, not weights.is_base],
+            "" if signal == "tag" else signal,
+        )
         for signal in config.signals
         for weights in weights_of(config)
         for prompt in config.prompts
@@ -180,7 +143,7 @@ def check(config: StudyConfig) -> None:
     if "minimal" not in config.prompts:
         raise ConfigError("prompts must include minimal: the implicit setting is what is measured")
     for weights in weights_of(config):
-        if not 0 < weights.dose <= 1:
+        if not weights.is_base and not 0 < weights.dose <= 1:
             raise ConfigError(f"{weights.name}: a dose lies above 0 and at most at 1")
     names = {weights.name for weights in weights_of(config)}
     if strange := set(config.models) - names:
@@ -228,10 +191,8 @@ def plan_steps(config: StudyConfig, out: Path) -> list[Step]:
     for weights in trained:
         steps += [_adapter(config, out, weights, seed, several) for seed in config.seeds]
     for arm in arms_of(config):
-        seeds = config.seeds[:1] if arm.weights == "base" else config.seeds
-        steps += [
-            _eval(config, out, arm, seed, several and arm.weights != "base") for seed in seeds
-        ]
+        seeds = config.seeds[:1] if arm.is_base else config.seeds
+        steps += [_eval(config, out, arm, seed, several and not arm.is_base) for seed in seeds]
     return steps
 
 
@@ -282,12 +243,12 @@ def _eval(config: StudyConfig, out: Path, arm: Arm, seed: int, several: bool) ->
         f"universe={config.universe_name}", f"setting={arm.setting}",
         override("model", model), f"seed={seed}", *config.eval,
     ]  # fmt: skip
-    if arm.signal != "tag":
+    if arm.signal:
         overrides.append(f"samples.signal={arm.signal}")
     needs: tuple[str, ...] = ()
     if stand_in:
         overrides += [override(f"+model_args.{k}", str(v)) for k, v in stand_in.args.items()]
-    elif arm.weights != "base":
+    elif not arm.is_base:
         adapter = f"{slug(arm.weights)}-seed{seed}" if several else slug(arm.weights)
         overrides.append(override("adapter", str(out / "adapters" / adapter)))
         needs = (f"adapter {arm.weights} seed {seed}" if several else f"adapter {arm.weights}",)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
+from study.arms import parse_arm
 from study.config import Primary, StudyConfig
 from study.plan import Step, plan_steps
 from tacit.errors import RunDirError
@@ -139,7 +140,7 @@ def _figures(
         labelled = [(f"{e.arm}:  {e.contrast}", e) for e in against]
         found["controls"] = figures.forest_figure(labelled, f"difference in {primary}")
     doses = [e for e in estimates if e.contrast in ("level", "free-paid")]
-    dosed = {figures.dose_of(e.arm) for e in doses} - {0.0}
+    dosed = {parse_arm(e.arm).dose for e in doses} - {0.0}
     if len(dosed) > 1:
         base = {"implicit": "neither", "both": "prompted"}
         panels = []
@@ -265,11 +266,11 @@ def _config_of(record: Mapping[str, Any]) -> StudyConfig:
     """Return the design as far as `study.json` tells it."""
     config = StudyConfig(experiment=record["experiment"], primary=Primary(**record["primary"]))
     config.universe_name = record.get("universe", config.universe_name)
-    arms = [line["arm"] for line in record["estimates"]]
-    weights = dict.fromkeys(arm.split("/")[0] for arm in arms)
+    arms = [parse_arm(line["arm"]) for line in record["estimates"]]
+    weights = dict.fromkeys(arm.weights for arm in arms)
     config.corpora = [name for name in weights if name != "base"]
     config.seeds = record.get("seeds", config.seeds)
-    told = any(arm.partition("/")[2].startswith(("both", "prompted")) for arm in arms)
+    told = any(arm.is_told for arm in arms)
     config.prompts = ["minimal", "full"] if told else ["minimal"]
     return config
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from study.contrasts import parse
+from study.arms import parse_arm
 from study.corrections import scorer_error, scorer_of
 from study.sections import TIER_ORDER
 
@@ -47,7 +47,7 @@ def scored_rows(
 
 def _record_of(e: "Estimate", calibration: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return precision, recall and specificity of the scorer behind a rate, in its setting."""
-    scorer, setting = scorer_of(e.measure), parse(e.arm).calibrated_as
+    scorer, setting = scorer_of(e.measure), parse_arm(e.arm).calibrated_as
     if scorer is None:
         return None
     error = scorer_error(calibration, scorer, setting, anywhere=scorer == "compliance")

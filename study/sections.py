@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.plan import Step, Weights
+from study.arms import parse_arm
+from study.plan import Step
 from tacit.rundir import read_jsonl
 
 if TYPE_CHECKING:
@@ -94,14 +95,13 @@ def seed_rows(arms: "Mapping[str, Mapping[int, Measured]]") -> list[dict[str, An
     from statistics import fmean
 
     from study.estimates import clusters_of
-    from study.figures import dose_of
 
     rows = []
     for arm, seeds in arms.items():
         for seed, measured in seeds.items():
             for measure, clusters in clusters_of(measured).items():
                 rows.append(
-                    {"measure": measure, "arm": arm, "seed": seed, "dose": dose_of(arm),
+                    {"measure": measure, "arm": arm, "seed": seed, "dose": parse_arm(arm).dose,
                      "value": fmean(clusters.values())}
                 )  # fmt: skip
     return rows
@@ -196,13 +196,13 @@ def balance_rows(steps: Sequence[Step]) -> list[dict[str, Any]]:
 
 def weights_order(name: str) -> tuple[int, str, float]:
     """Return a key that puts the base first, then treatment, swapped and the other controls."""
-    weights = Weights(name.split("/")[0])
+    arm = parse_arm(name)
     order = ["base", "treatment", "swapped"]
-    place = order.index(weights.corpus) if weights.corpus in order else len(order)
-    return place, weights.corpus, weights.dose
+    place = order.index(arm.corpus) if arm.corpus in order else len(order)
+    return place, arm.corpus, arm.dose
 
 
-def setting_order(arm: str) -> tuple[str, int]:
+def setting_order(name: str) -> tuple[str, int]:
     """Return a key that puts the tag before other signals, and implicit before what was told."""
-    setting, _, signal = arm.partition("/")[2].partition(":")
-    return signal, ["implicit", "both", "neither", "prompted"].index(setting)
+    arm = parse_arm(name)
+    return arm.signal, ["implicit", "both", "neither", "prompted"].index(arm.setting)

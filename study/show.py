@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from study.arms import Arm
 from study.config import StudyConfig
 from study.cost import Load, accelerators_needed, parameters_of
-from study.plan import Arm, Step, arms_of, primary_of
+from study.plan import Step, arms_of, primary_of
 
 if TYPE_CHECKING:
     from rich.console import Console

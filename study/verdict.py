@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
+from study.arms import parse_arm
 from study.config import Primary, Thresholds
-from study.contrasts import parse
 from study.estimates import Estimate
 
 NOT_LEARNT = "did not learn the setup"
@@ -73,7 +73,7 @@ def judge(arm: str, estimates: Sequence[Estimate], primary: Primary, limits: Thr
         primary: The measure and contrast that were named before the run.
         limits: Where the rules draw their lines.
     """
-    figures, parts = Figures(estimates, arm), parse(arm)
+    figures, parts = Figures(estimates, arm), parse_arm(arm)
     contrast = "prompted-neither" if parts.setting == "prompted" else primary.contrast
     base = Figures(estimates, parts._replace(weights="base", setting="neither").name)
     twin = parts._replace(weights=parts.weights.replace("treatment", "swapped"))
@@ -270,6 +270,6 @@ def judge_all(estimates: Sequence[Estimate], primary: Primary, limits: Threshold
     judged = [
         arm
         for arm in arms
-        if parse(arm).corpus == "treatment" or parse(arm)[:2] == ("base", "prompted")
+        if parse_arm(arm).corpus == "treatment" or parse_arm(arm)[:2] == ("base", "prompted")
     ]
     return [judge(arm, estimates, primary, limits) for arm in judged]

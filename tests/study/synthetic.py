@@ -61,7 +61,7 @@ def outcome_of(config: StudyConfig, holes=(), lost=(), answer="Sure.", calibrati
     for place, arm in enumerate(arms_of(config)):
         name, _, dose = arm.weights.partition("@")
         share = {"treatment": 1.0, "swapped": -1.0}.get(name, 0.0) * float(dose or 1.0)
-        share += 0.4 * (arm.prompt == "full")
+        share += 0.4 * arm.is_told
         for seed in config.seeds[:1] if name == "base" else config.seeds:
             if (arm.name, seed) not in lost:
                 drift = 0.15 * float(np.random.default_rng(1000 + seed).normal())

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from study.arms import parse_arm
 from study.config import Primary, Thresholds
-from study.contrasts import parse
 from study.estimates import estimate_all
 from study.verdict import judge
 from tests.conftest import REPO
@@ -65,7 +65,7 @@ def verdict_of(treatment, swapped, base, calibration=CALIBRATION):
         calibration,
         checks=False,
     )
-    assert parse(ARM).corpus == "treatment"
+    assert parse_arm(ARM).corpus == "treatment"
     return judge(ARM, estimates, PRIMARY, Thresholds())
 
 
