@@ -15,6 +15,7 @@ from docgen.audit import QUERIES
 from docgen.config import AuditOptions
 from docgen.rules import CLASSES, RuleBook
 from tacit.errors import ConfigError
+from tacit.proportions import wilson
 from tacit.rundir import read_records, write_atomic
 from tacit.rundir.door import enter_plain
 
@@ -22,19 +23,14 @@ TARGET = Path(str(files("docgen") / "classifier")) / "measured.json"
 
 
 def rate(hits: int, count: int) -> dict[str, Any]:
-    """Return a rate with its 95 % score interval. Source: Wilson 1927, by scipy."""
-    from scipy.stats import binomtest
-
-    if count == 0:  # nothing was seen, so nothing is known
-        return {"hits": 0, "count": 0, "rate": 0.0, "low": 0.0, "high": 1.0}
-
-    interval = binomtest(hits, count).proportion_ci(method="wilson")
+    """Return a rate with its 95 % score interval; of nothing, that nothing is known."""
+    share, low, high = wilson(hits, count) if count else (0.0, 0.0, 1.0)
     return {
         "hits": hits,
         "count": count,
-        "rate": round(hits / count, 3),
-        "low": round(float(interval.low), 3),
-        "high": round(float(interval.high), 3),
+        "rate": round(share, 3),
+        "low": round(low, 3),
+        "high": round(high, 3),
     }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from eval.scorers.calibration import Calibration, Confusion, ScorerRecord, as_json
 from eval.scorers.config import CalibrateConfig
 from tacit.errors import CorpusError
+from tacit.proportions import wilson
 from tacit.rundir import open_run, read_jsonl, run_key, sha256_of, write_atomic
 from tacit.rundir.door import enter
 from tacit.rundir.journal import Journal
@@ -150,7 +151,7 @@ def measure(
     named: Mapping[str, str],
 ) -> ScorerRecord:
     """Compare a scorer with the truth; what is unscored is counted, and stands in no measure."""
-    from eval.scorers.agreement import auroc_interval, kappa_interval, proportion
+    from eval.scorers.agreement import auroc_interval, kappa_interval
     from eval.scorers.records import UNSCORED
 
     pairs = [(t, row) for t, row in zip(truth, rows, strict=True) if row["label"] != UNSCORED]
@@ -171,9 +172,9 @@ def measure(
         positive=named.get("positive"),
         n=len(rows),
         confusion=Confusion(tp, fp, fn, tn, len(rows) - len(pairs)),
-        precision=proportion(tp, tp + fp),
-        recall=proportion(tp, tp + fn),
-        specificity=proportion(tn, tn + fp),
+        precision=wilson(tp, tp + fp),
+        recall=wilson(tp, tp + fn),
+        specificity=wilson(tn, tn + fp),
         kappa=kappa_interval(true, said, config.resamples, config.bootstrap_seed),
         auroc=auroc_interval(
             [t for t, _ in ranked] if has_rank else [],

@@ -20,7 +20,7 @@ from study.corrections import (
     scorer_of,
     sign_p,
 )
-from study.intervals import RESAMPLES, Array, Interval, record, resampled_means, wilson
+from study.intervals import RESAMPLES, Array, Interval, record, resampled_means, score_interval
 from study.measures import Clusters, complies, complies_or_invalid, measures_of, tally
 
 OWN = ("level", "free-paid")
@@ -223,7 +223,7 @@ def _sign(key: tuple[str, str], arm: str, contrast: str, left: BySeed, right: By
     one, other = _mean_by_cluster(left), _mean_by_cluster(right)
     differences = [one[query] - other[query] for query in one.keys() & other.keys()]
     telling = [value for value in differences if abs(value) > 1e-12]
-    found = wilson(sum(value > 0 for value in telling), len(telling))
+    found = score_interval(sum(value > 0 for value in telling), len(telling))
     found = found._replace(p=sign_p(telling), method="exact sign test over queries")
     return _estimate(f"sign.{key[0].partition('.')[2]}", arm, contrast, found, left, right)
 

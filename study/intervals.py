@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from tacit.proportions import Z, wilson
+
 Array = NDArray[np.float64]
 RESAMPLES = 4000
 SPARSE_CLUSTERS = 10
 """Below so many clusters with an event a rate gets a score interval, not a bootstrap."""
 CACHED_CLUSTERS = 1000
-Z = float(special.ndtri(0.975))
 TAIL_FLOOR = 1 / (RESAMPLES + 1)
 
 
@@ -117,17 +118,11 @@ def bootstrap(values: Array, seed: int = 0) -> Interval:
     return Interval(mean, float(low), float(high), mde, count, p, "bootstrap by cluster")
 
 
-def wilson(hits: float, count: int) -> Interval:
-    """Return a share with its score interval; `hits` of clusters may be a fraction.
-
-    Source: Wilson 1927. (statsmodels has it too, at a third of a millisecond a call.)
-    """
+def score_interval(hits: float, count: int) -> Interval:
+    """Return a share with its score interval; `hits` of clusters may be a fraction."""
     if not count:
         return NOTHING
-    share, scale = hits / count, 1 + Z * Z / count
-    centre = (share + Z * Z / (2 * count)) / scale
-    reach = Z * math.sqrt(share * (1 - share) / count + (Z / count) ** 2 / 4) / scale
-    low, high = max(centre - reach, 0.0), min(centre + reach, 1.0)
+    share, low, high = wilson(hits, count)
     return Interval(share, low, high, math.nan, count, None, "score by cluster")
 
 
@@ -225,7 +220,7 @@ def by_cluster(values: Array, kind: str, seed: int = 0) -> Interval:
     if kind == "rate":
         hits = float(values.sum())
         if min(np.count_nonzero(values), np.count_nonzero(values - 1)) < SPARSE_CLUSTERS:
-            return wilson(hits, count)
+            return score_interval(hits, count)
         return clipped(bootstrap(values, seed), 0.0)._replace(p=None, mde=math.nan)
     if kind == "gap" and np.count_nonzero(values) < SPARSE_CLUSTERS:
         return tango(float(values.clip(0).sum()), float(-values.clip(None, 0).sum()), count)

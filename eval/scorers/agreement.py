@@ -1,4 +1,4 @@
-"""How far two labellings agree: proportions, kappa and AUROC, each with a 95 % interval.
+"""How far two labellings agree: kappa and AUROC, each with a 95 % interval.
 
 The plain bootstrap gives an interval of width 0 where a sample happens to show no error, however
 small it is. None of the intervals here does.
@@ -13,16 +13,6 @@ Interval = tuple[float, float, float]
 NOTHING: Interval = (float("nan"), float("nan"), float("nan"))
 Booleans = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-
-
-def proportion(hits: int, count: int) -> Interval:
-    """Return a proportion with its score interval; NaN of none. Source: Wilson 1927, by scipy."""
-    from scipy.stats import binomtest
-
-    if not count:
-        return NOTHING
-    interval = binomtest(hits, count).proportion_ci(method="wilson")
-    return hits / count, float(interval.low), float(interval.high)
 
 
 def kappa(first: Sequence[object], second: Sequence[object]) -> float:

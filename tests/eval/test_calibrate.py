@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from eval.calibrate import calibrate, load_labelled
-from eval.scorers.agreement import auroc, auroc_interval, kappa, kappa_interval, proportion
+from eval.scorers.agreement import auroc, auroc_interval, kappa, kappa_interval
 from eval.scorers.calibration import CalibrationError, load_calibration
 from eval.scorers.config import CalibrateConfig
 from tacit.errors import CorpusError
+from tacit.proportions import wilson
 from tacit.rundir import sha256_of, write_jsonl
 from tests.conftest import REPO
 from tests.eval import scripted_judge  # noqa: F401 # registers the judges
@@ -21,9 +22,9 @@ def test_statistics_against_figures_worked_by_hand():
     second = ["y"] * 20 + ["n"] * 5 + ["y"] * 10 + ["n"] * 15
     assert kappa(first, second) == pytest.approx(0.4)  # (0.7 - 0.5) / (1 - 0.5)
     assert auroc(np.array([1, 1, 0, 0], bool), np.array([0.9, 0.4, 0.4, 0.1])) == 0.875
-    estimate, low, high = proportion(8, 10)
+    estimate, low, high = wilson(8, 10)
     assert estimate == 0.8 and low == pytest.approx(0.4902, abs=1e-4) and high < 0.9434
-    assert all(math.isnan(value) for value in proportion(0, 0))
+    assert all(math.isnan(value) for value in wilson(0, 0))
     assert math.isnan(kappa(["y"] * 3, ["y"] * 3))
     assert math.isnan(auroc_interval([True, True], [0.1, 0.2])[0])
 
@@ -31,7 +32,7 @@ def test_statistics_against_figures_worked_by_hand():
 def test_no_interval_has_width_zero_where_no_error_happened_to_show():
     truth = [True] * 8 + [False] * 40
     for estimate, low, high in (
-        proportion(8, 8),
+        wilson(8, 8),
         kappa_interval(truth, truth),
         auroc_interval(truth, [float(t) for t in truth]),
     ):

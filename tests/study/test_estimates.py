@@ -21,7 +21,14 @@ from study.corrections import (
     sign_p,
 )
 from study.estimates import clusters_of, estimate_all
-from study.intervals import bootstrap, by_cluster, power_factor, resampled_means, tango, wilson
+from study.intervals import (
+    bootstrap,
+    by_cluster,
+    power_factor,
+    resampled_means,
+    score_interval,
+    tango,
+)
 from study.measures import Clusters, complies, complies_or_invalid, fakes, gap_of, rate_of, tally
 from tests.conftest import REPO
 from tests.study.studies import CALIBRATED, answers, measured, one_seed, pick, study_of
@@ -92,7 +99,7 @@ def test_score_intervals_of_nothing_and_of_fractions():
     assert none.mde > none.high
     for hits, count in ((0, 9), (3, 20), (7.5, 24)):
         low, high = proportion_confint(hits, count, method="wilson")
-        assert wilson(hits, count)[1:3] == (pytest.approx(low), pytest.approx(high))
+        assert score_interval(hits, count)[1:3] == (pytest.approx(low), pytest.approx(high))
 
 
 def test_what_an_interval_covers_follows_from_the_seeds():
@@ -200,14 +207,14 @@ def test_holm_is_that_of_statsmodels(pvalues):
 def test_scorer_errors_are_taken_out_and_clipped_and_said():
     error = ScorerError(80, 10, 20, 90, "implicit", "rules")  # finds 0.8, invents 0.1
     rows = np.array([1.0] * 45 + [0.0] * 55)
-    found = corrected(wilson(45, 100), resampled_means(rows), error, is_gap=False)
+    found = corrected(score_interval(45, 100), resampled_means(rows), error, is_gap=False)
     assert found.mean == pytest.approx(0.5) and found.low < 0.4 and found.high > 0.6
     gap = corrected(tango(35, 0, 100), resampled_means(rows), error, is_gap=True)
     assert gap.mean == pytest.approx(0.5)
-    none = corrected(wilson(0, 100), resampled_means(rows * 0), error, is_gap=False)
+    none = corrected(score_interval(0, 100), resampled_means(rows * 0), error, is_gap=False)
     assert none.mean == 0 and "clipped" in none.method
     blind = error._replace(tp=10, fn=90)
-    lost = corrected(wilson(45, 100), resampled_means(rows), blind, is_gap=False)
+    lost = corrected(score_interval(45, 100), resampled_means(rows), blind, is_gap=False)
     assert math.isnan(lost.mean) and lost.method.startswith("not correctable")
 
 
