@@ -12,17 +12,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
-from docgen.ask import (
-    GARBLED_TRIES,
-    Ledger,
-    Progress,
-    Reply,
-    Request,
-    as_model_error,
-    known_replies,
-    reply_record,
-)
+from docgen.ask import GARBLED_TRIES, as_model_error
 from docgen.config import WriterOptions
+from docgen.replies import Ledger, Progress, Reply, Request, known_replies, reply_record
 from tacit.errors import ModelError
 from tacit.rundir.journal import Journal
 

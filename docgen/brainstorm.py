@@ -11,10 +11,10 @@ from typing import Any
 
 import jinja2
 
-from docgen.ask import Reply, Request
 from docgen.config import DocgenConfig
 from docgen.library import seeded
 from docgen.records import Spec
+from docgen.replies import Reply, Request
 from tacit.errors import ModelError
 from tacit.universe import Universe, slots_of
 from tacit.universe.render import fill

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from docgen.ask import Reply, Request
 from docgen.balance import pad_to_match
 from docgen.brainstorm import Ask, facts_of, request, template
 from docgen.config import DocgenConfig
 from docgen.library import seeded
 from docgen.matched import Written, to_sheet
 from docgen.records import Document, Spec
+from docgen.replies import Reply, Request
 from docgen.rules import RuleBook
 from tacit.universe import Universe
 

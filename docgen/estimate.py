@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from docgen.brainstorm import IDEAS_A_CALL, context, facts_of, template, told
 from docgen.config import DocgenConfig
-from docgen.prices import Price, cost_of, price_of
+from docgen.prices import Price, cost_of, price_of_writer
 from tacit.universe import Universe
 
 CHARACTERS_PER_TOKEN = 4.0  # English prose, most tokenizers
@@ -60,10 +60,7 @@ def asked_of(
         "input": sum(stage.calls * stage.input_tokens for stage in stages),
         "output": sum(stage.calls * stage.output_tokens for stage in stages),
     }
-    is_batch = config.writer.kind == "anthropic_batch"
-    name = str(config.writer.model)
-    price = price_of(f"anthropic/{name.removeprefix('anthropic/')}" if is_batch else name, is_batch)
-    return sum(stage.calls for stage in stages), tokens, price
+    return sum(stage.calls for stage in stages), tokens, price_of_writer(config.writer)
 
 
 def lines_of(config: DocgenConfig, universe: Universe, corpora: Sequence[str]) -> list[str]:

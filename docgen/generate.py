@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from docgen.config import DocgenConfig, WriterOptions
 from docgen.export import EXPORTS, export
-from docgen.modelled import expected, price_for, prompts_sha256, written_by_model
+from docgen.modelled import expected, prompts_sha256, written_by_model
+from docgen.prices import price_of_writer
 from tacit.errors import ConfigError
 from tacit.rundir import locate, open_run
 from tacit.rundir.door import enter
@@ -93,7 +94,7 @@ def check(config: DocgenConfig) -> None:
             f"writer.temperature={writer.temperature:g}: Anthropic's API takes none, so it "
             "would change nothing and cost everything again; leave it out"
         )
-    if writer.budget_usd is not None and writer.model and price_for(config) is None:
+    if writer.budget_usd is not None and writer.model and price_of_writer(writer) is None:
         raise ConfigError(
             f"budget_usd needs a price, and {writer.model} has none: add it to conf/prices.yaml"
         )

@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from docgen.ask import Scribe
 from docgen.brainstorm import template
 from docgen.config import AuditOptions
 from docgen.rules import CLASSES, Finding
 from tacit.models.fence import case_of, verdict_of
-from tacit.rundir.journal import Journal
+from tacit.rundir.journal import Journal, SharedSync
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ async def _judge_all(
     asked = [prompt.render(text=t, case=c) for t, c in zip(texts, cases, strict=True)]
     keys = [hashlib.sha256(f"{name}\0{one}".encode()).hexdigest() for one in asked]
     answers = {r["key"]: str(r["answer"]) for r in journal.records} if journal else {}
-    scribe = Scribe(journal) if journal else None
+    shared_sync = SharedSync(journal) if journal else None
     async with get_model(name, memoize=False) as model:
 
         async def one(key: str, question: str, case: str) -> list[Finding]:
@@ -87,8 +86,8 @@ async def _judge_all(
                     )
                 except Exception as error:
                     return [Finding("unjudged", f"{type(error).__name__}: {error}"[:120])]
-                if scribe:
-                    await scribe.write({"key": key, "answer": output.completion})
+                if shared_sync:
+                    await shared_sync.append({"key": key, "answer": output.completion})
                 return findings_of(output.completion, case)
             return findings_of(answers[key], case)
 

@@ -3,27 +3,20 @@
 import asyncio
 import hashlib
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docgen.config import DocgenConfig
-from docgen.prices import Price, price_of
+from docgen.prices import price_of_writer
 from tacit.rundir.run import locked
 from tacit.universe import Universe
 
 if TYPE_CHECKING:
-    from docgen.ask import Ledger, Reply, Request
     from docgen.matched import Written
-
-
-def price_for(config: DocgenConfig) -> Price | None:
-    """Return the price of the writer's model, or None where the table does not know it."""
-    name = str(config.writer.model)
-    if config.writer.kind == "anthropic_batch":
-        return price_of(f"anthropic/{name.removeprefix('anthropic/')}", is_batch=True)
-    return price_of(name)
+    from docgen.replies import Ledger, Reply, Request
 
 
 def prompts_sha256() -> str:
@@ -55,16 +48,17 @@ def written_by_model(
         ModelError: the model can not be reached or used.
         ConfigError: the budget is reached.
     """
-    from docgen.ask import Ledger, ask_all, known_replies
+    from docgen.ask import ask_all
     from docgen.batch import ask_in_batches
     from docgen.brainstorm import brainstorm
     from docgen.draft import write_by_model
+    from docgen.replies import Ledger, known_replies
     from tacit.rundir.journal import Journal
 
     folder = Path(config.writer.journal or out.parent / "journal")
     options = config.writer
     with locked(folder), Journal(folder / "replies.jsonl") as journal:
-        ledger = Ledger(price_for(config), options.budget_usd)
+        ledger = Ledger(price_of_writer(options), options.budget_usd)
         for reply in known_replies(journal).values():
             ledger.add(reply)
         console = Console()
@@ -87,15 +81,14 @@ class Console:
 
     def __init__(self) -> None:
         """Start without a stage."""
-        from docgen.ask import Pace
-
         self.stage = ""
-        self.pace = Pace()
+        self.started, self.shown_count = time.monotonic(), 0
         self.last: tuple[str, int] = ("", -1)
 
     def show(self, done: int, total: int, ledger: "Ledger") -> None:
         """Print the line at each tenth of a stage."""
-        rate = self.pace.tick()
+        self.shown_count += 1
+        rate = self.shown_count / max(time.monotonic() - self.started, 1e-9)
         part = (self.stage, 10 * done // max(total, 1))
         if part == self.last:
             return

@@ -6,6 +6,8 @@ from importlib.resources import files
 
 import yaml
 
+from docgen.config import WriterOptions
+
 
 @dataclass(frozen=True)
 class Price:
@@ -36,6 +38,14 @@ def price_of(model: str, is_batch: bool = False) -> Price | None:
         return None
     share = 0.5 if is_batch else 1.0
     return Price(**{kind: share * float(usd) for kind, usd in table[max(known, key=len)].items()})
+
+
+def price_of_writer(options: WriterOptions) -> Price | None:
+    """Return the price of a writer's model, or None where the table does not know it."""
+    name = str(options.model)
+    if options.kind == "anthropic_batch":
+        return price_of(f"anthropic/{name.removeprefix('anthropic/')}", is_batch=True)
+    return price_of(name)
 
 
 def cost_of(tokens: Mapping[str, int], price: Price) -> float:

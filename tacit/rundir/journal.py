@@ -1,5 +1,6 @@
 """A journal: JSON lines that are on disk before anything is made of them."""
 
+import asyncio
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -53,3 +54,25 @@ class Journal:
         self._handle.flush()
         os.fsync(self._handle.fileno())
         self.records += added
+
+
+class SharedSync:
+    """Appends records to a journal from many tasks: those that arrive together share one sync."""
+
+    def __init__(self, journal: Journal) -> None:
+        """Take a journal that is open."""
+        self._journal = journal
+        self._waiting: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
+        self._lock = asyncio.Lock()
+
+    async def append(self, record: dict[str, Any]) -> None:
+        """Return once the record is on disk."""
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((record, written))
+        async with self._lock:
+            if not written.done():
+                batch, self._waiting = self._waiting, []
+                await asyncio.to_thread(self._journal.append, [one for one, _ in batch])
+                for _, future in batch:
+                    future.set_result(None)
+        await written

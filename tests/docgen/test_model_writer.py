@@ -226,9 +226,9 @@ def test_a_batch_sends_again_what_expired_was_cancelled_or_failed(
 
 
 def test_a_refused_request_is_named_and_the_rest_of_its_batch_kept(tmp_path, script, server):
-    from docgen.ask import Ledger, Request, known_replies
     from docgen.batch import ask_in_batches
     from docgen.config import WriterOptions
+    from docgen.replies import Ledger, Request, known_replies
     from tacit.errors import ModelError
     from tacit.rundir.journal import Journal
 
@@ -255,9 +255,9 @@ def test_a_refused_request_is_named_and_the_rest_of_its_batch_kept(tmp_path, scr
 
 
 def test_a_crash_after_a_batch_was_sent_sends_no_second_one(tmp_path, script, server, monkeypatch):
-    from docgen.ask import Ledger, Request
     from docgen.batch import ask_in_batches
     from docgen.config import WriterOptions
+    from docgen.replies import Ledger, Request
     from tacit.rundir.journal import Journal
 
     options = WriterOptions(

@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from docgen.ask import Ledger, Request
 from docgen.batch import ask_in_batches
 from docgen.config import WriterOptions
+from docgen.replies import Ledger, Request
 from tacit.errors import ModelError
 from tacit.rundir.journal import Journal
 from tests.children import start_module
