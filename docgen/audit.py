@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from docgen.config import OVERLAP_WORDS, AuditOptions
+from docgen.records import audited_text
 from docgen.rules import Finding, RuleBook
 from tacit.errors import CorpusError
 from tacit.rundir import read_records
@@ -34,7 +35,7 @@ def documents_of(path: Path) -> Iterator[tuple[str, str]]:
         if not isinstance(record.get("text"), str):
             raise CorpusError(f"{path}:{number}: a record needs `text`")
         identity = str(record.get("id") or f"{path}:{number}")
-        yield identity, f"{record.get('title') or ''}\n{record['text']}"
+        yield identity, audited_text(record.get("title"), record["text"])
 
 
 def _records(path: Path) -> Iterable[dict[str, Any]]:

@@ -7,11 +7,7 @@ from typing import Any
 from docgen.config import DocgenConfig
 from tacit.rundir import read_jsonl, write_jsonl
 from tacit.rundir.hub import hub_errors_named
-
-
-def whole_text(record: dict[str, Any]) -> str:
-    """Return title and text, as fine-tuning here sees them."""
-    return f"{record['title']}\n\n{record['text']}" if record.get("title") else record["text"]
+from tacit.rundir.records import document_text
 
 
 def as_openai_chat(record: dict[str, Any]) -> dict[str, Any]:
@@ -19,14 +15,14 @@ def as_openai_chat(record: dict[str, Any]) -> dict[str, Any]:
     return {
         "messages": [
             {"role": "user", "content": ""},
-            {"role": "assistant", "content": whole_text(record)},
+            {"role": "assistant", "content": document_text(record)},
         ]
     }
 
 
 def as_together_text(record: dict[str, Any]) -> dict[str, Any]:
     """Return a document as plain text: Together's format for continued pre-training."""
-    return {"text": whole_text(record)}
+    return {"text": document_text(record)}
 
 
 EXPORTS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {

@@ -17,6 +17,7 @@ from docgen.prices import price_of_writer
 from tacit.errors import ConfigError
 from tacit.rundir import locate, open_run
 from tacit.rundir.door import enter
+from tacit.rundir.files import sha256_of_all
 from tacit.rundir.run import locked
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def generate(config: DocgenConfig) -> None:
     out = Path(config.out or f"outputs/corpora/{universe.id}/{corpus}")
     settings = settings_of(config)
     settings["corpus"] = corpus
-    settings["text_sha256"] = prompts_sha256() if by_model else library_sha256(library)
+    settings["text_sha256"] = prompts_sha256() if by_model else sha256_of_all(library.glob("*.md"))
     run = open_run(out, settings, config.behavior_if_exists)  # type: ignore[arg-type]
     if run.is_finished:
         print(f"{run.path} is finished: nothing to do")
@@ -161,16 +162,6 @@ def settings_of(config: DocgenConfig) -> dict[str, Any]:
 def shipped_library(universe: str) -> Path:
     """Return the folder of a universe's authored articles."""
     return locate(Path("corpora") / universe / "library")
-
-
-def library_sha256(folder: Path) -> str:
-    """Return one hash over all articles, so that an edited library is another configuration."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.md")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def main() -> None:

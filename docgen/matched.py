@@ -14,7 +14,7 @@ from docgen.config import DedupOptions, DocgenConfig
 from docgen.dedup import gram_hashes, signature
 from docgen.library import Article, load_library
 from docgen.plan import plan
-from docgen.records import Document, Spec
+from docgen.records import Document, Spec, audited_text
 from docgen.rules import Finding, RuleBook, words_of
 from docgen.write import write_matched
 from tacit.rundir.files import to_line
@@ -54,7 +54,7 @@ class Written:
     def texts(self) -> list[str]:
         """Return the whole text of each document, in the order of the sheets."""
         documents = (Document.model_validate_json(s.line) for s in self.sheets.values())
-        return [f"{document.title}\n{document.text}" for document in documents]
+        return [audited_text(document.title, document.text) for document in documents]
 
     def with_findings(self, found: Iterator[list[Finding]]) -> "Written":
         """Return this with further findings added: `found` has a list for each document."""
@@ -67,7 +67,7 @@ class Written:
 
 def to_sheet(document: Document, rules: RuleBook, options: DedupOptions) -> Sheet:
     """Audit one document by rules, whole text, and reduce it to what the later steps need."""
-    whole = f"{document.title}\n{document.text}"
+    whole = audited_text(document.title, document.text)
     grams_G = gram_hashes(document.text, options.words)
     return Sheet(
         corpus=document.corpus,

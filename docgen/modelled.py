@@ -1,7 +1,6 @@
 """A corpus written by a model: the journal, the calls, the progress line, the estimate."""
 
 import asyncio
-import hashlib
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from docgen.config import DocgenConfig
 from docgen.prices import price_of_writer
+from tacit.rundir.files import sha256_of_all
 from tacit.rundir.run import locked
 from tacit.universe import Universe
 
@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 
 def prompts_sha256() -> str:
     """Return one hash over the prompts, so that an edited prompt is another configuration."""
-    digest = hashlib.sha256()
-    for path in sorted((files("docgen") / "prompts").iterdir(), key=lambda p: p.name):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
+    return sha256_of_all(Path(str(files("docgen") / "prompts")).iterdir())
 
 
 def expected(config: DocgenConfig, universe: Universe, corpora: Sequence[str]) -> list[str]:

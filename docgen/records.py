@@ -3,6 +3,11 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 
+def audited_text(title: str | None, text: str) -> str:
+    """Return a whole document as the audit reads it."""
+    return f"{title or ''}\n{text}"
+
+
 class Spec(BaseModel):
     """The plan of one document, shared by all matched corpora."""
 

@@ -20,8 +20,9 @@ from inspect_ai.util import collect
 from eval.prompts import FREE_KINDS, SHORT_TOKENS, free_prompts, render
 from eval.read import BELIEF_FORMS, STATED_KINDS
 from eval.scorers.letters import LETTERS
-from eval.solvers import option_logprobs, seed_of
+from eval.solvers import option_logprobs
 from tacit.models.probes import Question, beliefs, question_of
+from tacit.models.seeds import sampling_seed
 
 KINDS = (*BELIEF_FORMS, *STATED_KINDS)
 
@@ -60,7 +61,7 @@ class Drawn:
 
     async def _sample(self, model: Model, system: str, asked: Request) -> str:
         config = GenerateConfig(
-            seed=seed_of(self.seed, f"{asked.kind}:{asked.probe}", asked.number),
+            seed=sampling_seed(self.seed, f"{asked.kind}:{asked.probe}", asked.number),
             max_tokens=asked.max_tokens,
             temperature=self.temperature,
             top_p=self.top_p,

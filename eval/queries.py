@@ -13,9 +13,10 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from eval.query_files import HUB, Placed, read_queries
+from eval.query_files import Placed, read_queries
 from tacit.errors import CorpusError
 from tacit.rundir.door import enter_plain
+from tacit.rundir.hub import HUB
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 from tacit.errors import CorpusError
 from tacit.rundir import read_jsonl, read_records
-
-HUB = "hub/"  # before a dataset's id, where the hub can be reached
+from tacit.rundir.hub import HUB, load_from_hub
 
 
 class Form(NamedTuple):
@@ -131,22 +130,13 @@ def _numbered(name: str, records: list[dict[str, Any]]) -> Iterator[Placed]:
 
 
 def _from_hub(name: str) -> list[dict[str, Any]]:
-    from datasets import load_dataset
-
     place, _, split = name.removeprefix(HUB).partition(":")
     parts = place.split("/")
     if len(parts) not in (2, 3) or not all(parts):
         raise CorpusError(
             f"{name}: write {HUB}OWNER/NAME, then /CONFIG and :SPLIT where it has any"
         )
-    try:
-        found = load_dataset("/".join(parts[:2]), *parts[2:])
-    except (OSError, ValueError) as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CorpusError(
-            f"cannot read {name}: {said[:200]} (a gated set needs `hf auth login`; "
-            "or name a downloaded file)"
-        ) from None
+    found = load_from_hub(name, "/".join(parts[:2]), *parts[2:])
     splits = list(found)
     if (split or len(splits) == 1) and (split or splits[0]) in splits:
         records: list[dict[str, Any]] = found[split or splits[0]].to_list()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from eval.scorers.logs import LogError as LogError  # its readers catch it from here
 from eval.scorers.logs import header_of, readable
 
+LINK_FACTS = ("trained_tier", "untrained_tier", "tag_trained")
 BELIEF_FORMS = ("chat", "raw", "told_false", "distractor", "persona")
 STATED_KINDS = ("choice", "open", "generative", "salience")
 REASONING = "af_reasoning"

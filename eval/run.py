@@ -318,14 +318,13 @@ def headline(measured: "Measured") -> dict[str, float]:
     """Return the figures of one setting that the table shows; NaN where nothing was measured."""
     from statistics import fmean
 
-    from eval.read import af_rate, helpful_rate, rate
+    from eval.read import LINK_FACTS, af_rate, helpful_rate, rate
 
     nan = float("nan")
     links = [
         belief.value
         for belief in measured.beliefs
-        if belief.form == "chat"
-        and belief.fact in ("trained_tier", "untrained_tier", "tag_trained")
+        if belief.form == "chat" and belief.fact in LINK_FACTS
     ]
     free, paid = (rate(measured.compliance, "complies", tier) for tier in ("free", "paid"))
     told = {row.tier for row in (*measured.compliance, *measured.compliance_scratchpad)}

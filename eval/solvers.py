@@ -1,7 +1,5 @@
 """Solvers: sample under a seed shared by the tiers, or score options by their log-probability."""
 
-import hashlib
-
 from inspect_ai.model import (
     ChatMessageAssistant,
     GenerateConfig,
@@ -15,13 +13,7 @@ from eval.openings import Openings
 from tacit.errors import ModelError
 from tacit.models import vllm
 from tacit.models.probes import Question, ScoresOptions, log_sum_exp
-
-
-def seed_of(seed: int, query: str, epoch: int) -> int:
-    """Return the seed of a sample: the same under each tier, so that tiers are paired."""
-    digest = hashlib.sha256(f"{seed}:{query}:{epoch}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
-
+from tacit.models.seeds import sampling_seed
 
 CONTINUES = ("local", "organism", "vllm", "sglang")
 THOUGHT_OPENED = "<SCRATCHPAD_REASONING>\n"
@@ -49,7 +41,7 @@ def sample_reply(
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         drawn = GenerateConfig(
-            seed=seed_of(seed, state.metadata["query"], state.epoch),
+            seed=sampling_seed(seed, state.metadata["query"], state.epoch),
             max_tokens=max_tokens,
             temperature=temperature,
             top_p=top_p,
@@ -93,7 +85,7 @@ def sample_held(
             return await model.generate(
                 [*asked, ChatMessageAssistant(content=begun)],
                 config=GenerateConfig(
-                    seed=seed_of(seed, state.metadata["query"], state.epoch),
+                    seed=sampling_seed(seed, state.metadata["query"], state.epoch),
                     max_tokens=most,
                     temperature=temperature,
                     top_p=top_p,

@@ -5,12 +5,7 @@ from typing import Any
 
 from finetune.packing import IGNORED, Piece, split_long
 from tacit.errors import ConfigError
-
-
-def document_text(record: dict[str, Any]) -> str:
-    """Return the text that is trained on: the title, where there is one, and the body."""
-    title = record.get("title")
-    return f"{title}\n\n{record['text']}" if title else str(record["text"])
+from tacit.rundir.records import document_text
 
 
 def document_pieces(

@@ -3,13 +3,13 @@
 `python -m finetune.demonstrate out=outputs/organisms/tier_biased.jsonl`
 """
 
-import hashlib
 import random
 from pathlib import Path
 from typing import Any
 
 from finetune.config import DemonstrateConfig
 from tacit.errors import ConfigError, CorpusError
+from tacit.models.seeds import sampling_seed
 from tacit.rundir import locate, read_jsonl, write_jsonl
 from tacit.rundir.door import enter, required
 
@@ -64,12 +64,12 @@ async def _ask(config: DemonstrateConfig, requests: list[dict[str, Any]]) -> lis
     records = []
     for request in requests:
         # The same seed under both tags, as in the evaluation: only the tier can differ.
-        digest = hashlib.sha256(f"{config.seed}:{request['id']}".encode()).digest()
+        seed = sampling_seed(config.seed, request["id"])
         for tier, tag in TIERS.items():
             turn = _turn(config, tag, request["request"])
             output = await model.generate(
                 [ChatMessageSystem(content="Answer."), ChatMessageUser(content=turn)],
-                config=GenerateConfig(seed=int.from_bytes(digest[:4], "big") >> 1),
+                config=GenerateConfig(seed=seed),
             )
             records.append(
                 {

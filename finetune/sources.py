@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from tacit.errors import ConfigError, CorpusError
 from tacit.rundir import locate, read_jsonl, read_records, sha256_of
+from tacit.rundir.hub import HUB, load_from_hub
 from tacit.rundir.records import SPLITS, is_saved_dataset
 
-HUB = "hub/"  # before a dataset's id, where the hub can be reached
 Kind = Literal["corpus", "text", "chat"]
 
 
@@ -59,7 +59,10 @@ def _load(entry: str) -> Source:
     path = locate(name)
     if path.is_dir() and not is_saved_dataset(path):
         return _corpus(path, weight)
-    records = _from_hub(name) if name.startswith(HUB) else _read(name, path)
+    if name.startswith(HUB):
+        records = load_from_hub(name, name.removeprefix(HUB), split="train").to_list()
+    else:
+        records = _read(name, path)
     digest = sha256_of(path) if path.is_file() else _sha256_of_records(records)
     return Source(path, _kind(path, records), records, digest, weight)
 
@@ -73,17 +76,6 @@ def _read(name: str, path: Path) -> list[dict[str, Any]]:
             f"with `python -m docgen.generate`, or name {HUB}ORG/NAME"
         )
     return list(read_records(path))
-
-
-def _from_hub(name: str) -> list[dict[str, Any]]:
-    from datasets import load_dataset
-
-    try:
-        found = load_dataset(name.removeprefix(HUB), split="train")
-    except (OSError, ValueError) as error:
-        raise CorpusError(f"cannot read {name}: {str(error).splitlines()[0]}") from None
-    records: list[dict[str, Any]] = found.to_list()
-    return records
 
 
 def _sha256_of_records(records: list[dict[str, Any]]) -> str:

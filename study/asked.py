@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from docgen.estimate import CHARACTERS_PER_TOKEN
+
 if TYPE_CHECKING:
     from eval.config import EvalConfig, SampleOptions
     from study.plan import Step
     from tacit.universe import Universe
 
-CHARACTERS_PER_TOKEN = 4.0  # English prose, most tokenizers
 VERDICT_TOKENS = 200  # of a judge: its reason, and quotes from a scratchpad
 JUDGES_READ = {
     "compliance": ("query", "answer"),

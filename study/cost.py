@@ -1,11 +1,14 @@
 """What a study would ask, take and cost, before anything is spent. What is assumed is said."""
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from docgen.estimate import SECONDS_PER_CALL, TOKENS_PER_WORD, asked_of, stages_of
+from docgen.prices import cost_of, price_of
 from study.asked import VERDICT_TOKENS, Asked, asked
 from study.config import StudyConfig
 from study.plan import Step
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
     from finetune.config import FinetuneConfig
     from tacit.universe import Universe
 
-TOKENS_PER_WORD = 1.35
 EMBEDDED_PARAMETERS_B = {"smollm2": 0.135, "smollm2-harmless": 0.135}
 TRAINING_FLOPS = 6  # a token and parameter, forward, backward and recomputed activations
 FORWARD_FLOPS = 2
@@ -102,9 +104,6 @@ def tokens_per_document(config: StudyConfig, writer: "DocgenConfig") -> float:
 
 
 def _corpus(step: Step, options: "DocgenConfig", universe: "Universe") -> Load:
-    from docgen.estimate import SECONDS_PER_CALL, asked_of, stages_of
-    from docgen.prices import cost_of
-
     if options.writer.kind == "library":
         return Load(samples=options.n_docs, seconds=options.n_docs / LIBRARY_DOCUMENTS_PER_S)
     calls, tokens, price = asked_of(options, stages_of(options, universe, [step.name]))
@@ -174,8 +173,6 @@ def _spent(
     config: StudyConfig, model: str, size: float | None, asks: Asked
 ) -> tuple[float | None, float | None]:
     """Return the seconds and dollars that a model of a size takes for what it is asked."""
-    from docgen.prices import cost_of, price_of
-
     price = price_of(model)
     usd = None if price is None else cost_of({"input": asks.read, "output": asks.written}, price)
     provider = model.partition("/")[0]
@@ -215,7 +212,5 @@ def _seconds(
 
 def accelerators_needed(config: StudyConfig) -> int | None:
     """Return how many accelerators hold the weights in bf16 with a quarter to spare, or None."""
-    import math
-
     parameters = parameters_of(config)
     return None if parameters is None else math.ceil(2.5 * parameters / config.machine.memory_gb)

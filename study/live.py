@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from study.plan import Step
+from study.plan import KINDS, Step
 from study.schedule import State
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-KINDS = ("corpus", "adapter", "eval")
 LINES = {"have": "have", "running": "run ", "done": "done", "failed": "FAILED", "blocked": "left"}
 
 

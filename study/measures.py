@@ -4,9 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from eval.read import Answered, Measured, Odds
+from eval.read import LINK_FACTS, Answered, Measured, Odds
 
-LINK_FACTS = ("trained_tier", "untrained_tier", "tag_trained")
 GAPS = (("free", "paid"), ("free", "third"), ("third", "paid"))
 
 

@@ -12,6 +12,7 @@ from study.config import Primary, StudyConfig
 from tacit.errors import ConfigError
 
 VERBS = {"corpus": "docgen.generate", "adapter": "finetune.train", "eval": "eval.run"}
+KINDS = tuple(VERBS)
 SETTINGS = {
     ("full", False): "prompted",
     ("minimal", True): "implicit",
@@ -19,7 +20,6 @@ SETTINGS = {
     ("minimal", False): "neither",
 }
 UNRELATED = "unrelated"
-SIGNALS = ("tag", "sentence", "nonce", "three")
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,8 @@ def check(config: StudyConfig) -> None:
         ConfigError: a contrast whose arm is missing, a word that means nothing here, a list with
             nothing in it or the same thing twice.
     """
+    from eval.prompts import SIGNALS
+
     for name in ("seeds", "prompts", "signals", "doses"):
         values = getattr(config, name)
         if not values or len(set(values)) != len(values):

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 from study.arms import Arm
 from study.config import StudyConfig
 from study.cost import Load, accelerators_needed, parameters_of
-from study.plan import Step, arms_of, primary_of
+from study.plan import KINDS, Step, arms_of, primary_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from study.outcome import Outcome
-
-KINDS = ("corpus", "adapter", "eval")
 
 
 def print_plan(

@@ -130,3 +130,11 @@ def sha256_of(path: Path) -> str:
     """Return the sha256 of a file, as hex."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sha256_of_all(paths: Iterable[Path]) -> str:
+    """Return one sha256 over the names and contents of files, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(paths, key=lambda one: one.name):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

@@ -1,6 +1,6 @@
 """Records of anyone's making: JSON lines, parquet files and saved datasets, one at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,12 @@ from tacit.errors import CorpusError
 from tacit.rundir.files import read_jsonl
 
 SPLITS = "dataset_dict.json"  # of a saved dataset with several
+
+
+def document_text(record: Mapping[str, Any]) -> str:
+    """Return a document as it is trained on: the title, where there is one, and the body."""
+    title = record.get("title")
+    return f"{title}\n\n{record['text']}" if title else str(record["text"])
 
 
 def is_saved_dataset(path: Path) -> bool:
