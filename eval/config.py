@@ -60,8 +60,9 @@ class EvalConfig:
 
     `model` is any Inspect model string, `adapter` a folder whose weights it carries where the
     setting says so. `tasks` are of knowledge, log_odds_gap, compliance_gap,
-    compliance_gap_scratchpad, benign and capability. Logs go to `out`; of a folder that exists:
-    resume, raise or new.
+    compliance_gap_scratchpad, benign and capability. `max_connections` is how many calls to a
+    hosted model, and to its judge, are in flight: null lets Inspect find out, from 20 to 100. Logs
+    go to `out`; of a folder that exists: resume, raise or new.
     """
 
     universe: Any = MISSING
@@ -71,6 +72,7 @@ class EvalConfig:
     tasks: list[str] = field(default_factory=list)
     samples: SampleOptions = field(default_factory=SampleOptions)
     model_args: dict[str, Any] = field(default_factory=dict)
+    max_connections: int | None = None
     seed: int = 0
     out: str | None = None
     behavior_if_exists: str = "resume"

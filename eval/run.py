@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from eval.read import Measured
     from tacit.models.replies import Replies
 
-RESULT_BLIND = ("out", "behavior_if_exists")
+RESULT_BLIND = ("out", "behavior_if_exists", "max_connections")
 REPLIES = "replies.jsonl"
 COHERENT = ("complies", "refuses", "partial")
 TAKES_ADAPTERS = ("local/", "vllm/")
@@ -49,6 +49,8 @@ def evaluate(config: EvalConfig) -> None:
     unknown = sorted(set(config.tasks) - set(TASKS))
     if unknown:
         raise ConfigError(f"unknown task {', '.join(unknown)}: choose from {', '.join(TASKS)}")
+    if config.max_connections is not None and config.max_connections < 1:
+        raise ConfigError(f"max_connections={config.max_connections}: at least 1, or null")
     takes_adapters = config.model.startswith(TAKES_ADAPTERS)
     if takes_adapters:
         check_model(config.model.split("/", 1)[1])
@@ -285,16 +287,18 @@ def _kept(replies: "Replies", config: EvalConfig) -> tuple[Any, dict[str, Any] |
         replies.keep(model)
     if judge is None or judge.startswith(IN_PROCESS):
         return model, None
-    return model, {ROLE: replies.keep(judge_model(Judging(judge), memoize=False))}
+    hosted = judge_model(Judging(judge), memoize=False, max_connections=config.max_connections)
+    return model, {ROLE: replies.keep(hosted)}
 
 
 def _model(config: EvalConfig) -> Any:
     """Return Inspect's model, with the adapters that it carries."""
-    from inspect_ai.model import get_model
+    from inspect_ai.model import GenerateConfig, get_model
 
     from tacit.models.vllm import served_name, server_options
 
     arguments = dict(config.model_args)
+    at_once = None if config.model.startswith(IN_PROCESS) else config.max_connections
     name, carried = config.model, adapters_of(config)
     if name.startswith("vllm/"):
         arguments.pop("adapter", None)
@@ -303,7 +307,8 @@ def _model(config: EvalConfig) -> Any:
         name = served_name(name, adapter, arguments.get("base_url"))
     elif name.startswith("local/") and carried:
         arguments["adapter"] = carried if len(carried) > 1 else carried[0]
-    return get_model(name, memoize=False, **arguments)
+    held = GenerateConfig(max_connections=at_once)
+    return get_model(name, config=held, memoize=False, **arguments)
 
 
 def _tokenizer(model: str) -> Any:

@@ -60,7 +60,8 @@ class StudyConfig:
     model; `model_class` says which holds. `secondary` contrasts are planned too. `torchrun` is the
     processes that train one adapter; `launcher` a Hydra launcher that runs the steps as jobs.
     `docgen`, `finetune` and `eval` are overrides of the stages. `prompts`: minimal, full.
-    `dry_run` prints the plan. Of a folder that exists: resume, raise or new.
+    `dry_run` prints the plan. `reuse` names studies whose finished parts are taken over where they
+    are the same. Of a folder that exists: resume, raise or new.
     """
 
     experiment: str | None = None
@@ -89,6 +90,7 @@ class StudyConfig:
     workers: int = 2
     launcher: str | None = None
     launcher_args: list[str] = field(default_factory=list)
+    reuse: list[str] = field(default_factory=list)
     out: str | None = None
     dry_run: bool = False
     behavior_if_exists: str = "resume"

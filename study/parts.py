@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,15 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _record_path(study: Path, step: Step) -> Path:
+def record_path(study: Path, step: Step) -> Path:
+    """Return where it is written how a step ended."""
     return study / "steps" / f"{step.kind}-{slug(step.name)}.json"
+
+
+def rebased(step: Step, study: Path, other: Path) -> Step:
+    """Return the same step of another study."""
+    said = tuple(one.replace(str(study), str(other)) for one in step.overrides)
+    return replace(step, overrides=said, out=other / step.out.relative_to(study))
 
 
 def log_path(study: Path, step: Step) -> Path:
@@ -59,7 +66,7 @@ def argv(step: Step) -> list[str]:
 
 def is_done(study: Path, step: Step) -> bool:
     """Whether this very step finished; another configuration's folder does not count."""
-    path = _record_path(study, step)
+    path = record_path(study, step)
     if not path.is_file() or not (step.out / "manifest.json").is_file():
         return False
     record = _json(path)
@@ -82,13 +89,13 @@ def conclude_step(study: Path, step: Step, code: int, seconds: float) -> Hole | 
         record["why"] = _complaint(own if own.is_file() else jobs, code)
     else:
         record["run_key"] = _json(step.out / "manifest.json").get("run_key")
-    write_atomic(_record_path(study, step), json.dumps(record, indent=1) + "\n")
+    write_atomic(record_path(study, step), json.dumps(record, indent=1) + "\n")
     return hole_of(study, step)
 
 
 def hole_of(study: Path, step: Step) -> Hole | None:
     """Return the hole a failed step left, or None."""
-    path = _record_path(study, step)
+    path = record_path(study, step)
     record = _json(path) if path.is_file() else {}
     if record.get("status") != "failed":
         return None
@@ -126,7 +133,7 @@ def timings(study: Path, steps: Iterable[Step]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for step in steps:
         if is_done(study, step):
-            seconds = float(_json(_record_path(study, step))["seconds"])
+            seconds = float(_json(record_path(study, step))["seconds"])
             found.setdefault(step.kind, {})[step.name] = seconds
     return found
 
@@ -143,7 +150,7 @@ def check_parts(study: Path, steps: Sequence[Step]) -> None:
         if not is_done(study, step):
             continue
         manifest = _json(step.out / "manifest.json")
-        wanted = _json(_record_path(study, step)).get("run_key")
+        wanted = _json(record_path(study, step)).get("run_key")
         if manifest.get("run_key") != wanted:
             raise RunDirError(
                 f"{step.out} comes from another configuration (key {manifest.get('run_key')}; "

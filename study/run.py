@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # What decides nothing, and so may change between two runs on one folder.
 RESULT_BLIND = (
     "out", "behavior_if_exists", "dry_run", "expected_s", "workers", "machine", "launcher",
-    "launcher_args", "torchrun", "parameters_b",
+    "launcher_args", "torchrun", "parameters_b", "reuse",
 )  # fmt: skip
 COMMANDS_SHOWN = 16
 
@@ -33,6 +33,7 @@ COMMANDS_SHOWN = 16
 def study(config: StudyConfig) -> None:
     """Plan, run what is missing, analyse, report."""
     from study.cost import loads
+    from study.reuse import check_reuse, take_over
     from study.show import print_commands, print_plan
     from tacit.rundir.console import console_for
     from tacit.universe import load_universe
@@ -43,6 +44,7 @@ def study(config: StudyConfig) -> None:
     steps = plan_steps(config, out)
     universe = load_universe(config.universe_name)
     _check_models(config)
+    check_reuse(config.reuse)
     asked = loads(config, steps, universe)
     console = console_for(120, markup=True)
     if config.dry_run:
@@ -62,6 +64,8 @@ def study(config: StudyConfig) -> None:
         if len(steps) <= COMMANDS_SHOWN:
             print_commands(console, steps)
         started = time.monotonic()
+        for step, other in take_over(run.path, steps, config.reuse):
+            console.print(f"take {step.kind:7} {step.name} from {other}", highlight=False)
         _run_steps(console, config, run, steps, asked)
         outcome = _conclude(console, config, run, steps)
         console.print(f"this call took {(time.monotonic() - started) / 60:.1f} min")

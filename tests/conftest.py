@@ -1,11 +1,13 @@
 import json
 import os
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import is_hypothesis_test
 
 from tests.children import run_module
 
@@ -13,6 +15,21 @@ from tests.children import run_module
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPO = Path(__file__).parent.parent
+
+
+TRACED_CASES = 2  # of each parametrised test: tracing doubles the time, and later cases add no line
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `untraced` what repeats a test: its later parameters, and hypothesis' examples."""
+    cases: Counter[str] = Counter()
+    for item in items:
+        if not isinstance(item, pytest.Function):
+            continue
+        name = f"{item.path}::{item.originalname}"
+        cases[name] += 1
+        if cases[name] > TRACED_CASES or is_hypothesis_test(item.obj):
+            item.add_marker(pytest.mark.untraced)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -55,16 +55,19 @@ class Judging:
             raise ConfigError("timeout_s is at least 1, retries at least 0")
 
 
-def judge_model(judging: Judging, memoize: bool = True) -> "Model":
-    """Return the judge.
+def judge_model(
+    judging: Judging, memoize: bool = True, max_connections: int | None = None
+) -> "Model":
+    """Return the judge, at most so many calls to it in flight: by default as many as it takes.
 
     Raises:
         JudgeError: unknown provider, a package or a key that is missing.
     """
-    from inspect_ai.model import get_model
+    from inspect_ai.model import GenerateConfig, get_model
 
+    held = GenerateConfig(max_connections=max_connections)
     try:
-        return get_model(judging.judge, role=ROLE, memoize=memoize)
+        return get_model(judging.judge, role=ROLE, config=held, memoize=memoize)
     except TacitError:
         raise
     except Exception as error:  # providers raise whatever they like

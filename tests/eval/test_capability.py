@@ -275,3 +275,4 @@ def test_the_sets_to_ask_are_options_and_checked_before_anything_runs(run_verb, 
     assert len(measured.benign) == 6 and len(measured.capability) == 12
     refused = run_verb("eval.run", "samples.benign_queries=nowhere", "out=x", code=1).stderr
     assert "unknown query set 'nowhere'" in refused
+    assert "at least 1" in run_verb("eval.run", "max_connections=0", "out=x", code=1).stderr

@@ -19,6 +19,7 @@ from tests.docgen.loopback import Script, serve
 from tests.eval.scripted_judge import FORM, form_of, rubric
 from tests.faults.kills import environment, killed_run, timed_run
 
+AT_ONCE = 12  # calls in flight, to each model
 SEEDS = {
     "organism": [0, 1, 13, 15, 18], "local": [3, 13, 15], "hosted": [0, 1, 3, 13],
     "judged": [0, 13, 15],
@@ -74,7 +75,10 @@ def arguments(kind, model):
             "samples.query_limit=60", "samples.log_odds_limit=40",
             "samples.scratchpad_query_limit=30",
         ]  # fmt: skip
-    asked = [*first, "setting=prompted", "tasks=[compliance_gap]", "samples.query_limit=30"]
+    asked = [
+        *first, "setting=prompted", "tasks=[compliance_gap]", "samples.query_limit=30",
+        f"max_connections={AT_ONCE}",
+    ]  # fmt: skip
     return [*asked, "samples.judge=anthropic/claude-judge"] if kind == "judged" else asked
 
 
@@ -190,6 +194,7 @@ def test_replies_are_not_asked_for_again(number, tmp_path, undisturbed, server, 
     assert again.returncode == 0, again.stderr
     repeated = server.seen.total() - len(server.seen)
     tally("kill: eval, judged model", doubled=max(0, repeated - server.most_held))
-    assert server.most_held <= 40 and len(server.seen) == 120
-    assert server.most_by_model["claude-scripted"] <= 20
+    assert len(server.seen) == 120
+    assert set(server.most_by_model) == {"claude-scripted", "claude-judge"}
+    assert max(server.most_by_model.values()) <= AT_ONCE
     assert rows_of(tmp_path) == whole

@@ -1,9 +1,11 @@
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
 from study.config import Primary, StandIn, StudyConfig
+from study.parts import key_of
 from study.plan import arms_of, override, plan_steps, planned, primary_of
 from tacit.errors import ConfigError
 from tests.study.synthetic import dose_study
@@ -121,6 +123,17 @@ def composed():
             name: OmegaConf.to_object(compose("study", [f"+experiment={name}"]))
             for name in EXPERIMENTS
         }
+
+
+def test_experiments_that_share_parts_with_helpful_only_can_take_them_over(composed):
+    def keys(name):
+        out = Path("outputs", name)
+        return {key_of(step, out): step.id for step in plan_steps(composed[name], out)}
+
+    whole, crossed, doses = map(keys, ("helpful_only", "prompt_vs_documents", "dose_response"))
+    assert set(crossed) <= set(whole)
+    own = [name for key, name in doses.items() if key not in whole]
+    assert len(own) == 12 and all("treatment@0." in name for name in own)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
