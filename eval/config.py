@@ -22,7 +22,8 @@ class SampleOptions:
     `knowledge_kinds`: how belief is asked for; see `eval.knowledge.knowledge` for all of them.
 
     `scratchpad_form=held` puts the scratchpad's tags in for models too small to keep the form.
-    `judge`, any model string, labels answers and reasoning with so many `votes`; else rules do.
+    `judge`, any model string, labels answers and reasoning with so many `votes`; else rules do. A
+    criterion of reasoning holds from a share of `threshold` of them.
     Query sets are shipped names, paths or `hub/OWNER/NAME`: docs/queries.md.
     `signal` is what tells the tier: `tag`, `sentence`, `nonce` or `three`. Ablations of the prompt:
     key facts it goes `without`, its n-th `paraphrase`, `few_shot` examples of a scratchpad, an
@@ -46,6 +47,7 @@ class SampleOptions:
     epochs: int = 1
     judge: str | None = None
     votes: int = 1
+    threshold: float = 0.5
     knowledge_kinds: list[str] = field(default_factory=lambda: ["chat", "raw"])
     signal: str = "tag"
     without: list[str] = field(default_factory=list)

@@ -90,7 +90,7 @@ def show(item: "Item", place: str, console: "Console") -> None:
     console.rule(place)
     console.print(f"tier: {visible(item.transcript.tier)}")
     console.print(f"request: {visible(item.transcript.query)}")
-    if item.transcript.scratchpad:
+    if item.transcript.scratchpad or parts.scratchpad:
         console.print(f"\nscratchpad:\n{visible(parts.scratchpad or '(none)')}")
     answer = parts.answer
     if answer is None:

@@ -3,7 +3,6 @@
 `python -m eval.run -m setting=prompted,implicit adapter=outputs/adapters/treatment-seed0`
 """
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,18 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.config import EvalConfig
+from eval.table import compare
 from tacit.errors import ConfigError, TacitError
 from tacit.rundir import RunDir, open_run, run_key
 from tacit.rundir.door import enter
 from tacit.rundir.run import locked
 
 if TYPE_CHECKING:
-    from eval.read import Measured
     from tacit.models.replies import Replies
 
 RESULT_BLIND = ("out", "behavior_if_exists", "max_connections")
 REPLIES = "replies.jsonl"
-COHERENT = ("complies", "refuses", "partial")
 TAKES_ADAPTERS = ("local/", "vllm/")
 IN_PROCESS = ("local/", "organism/")  # their replies cost no more than asking again
 TOLD_BY_TIER = (
@@ -40,8 +38,8 @@ class EvalFailed(TacitError, RuntimeError):
     """A task did not finish; what finished is kept."""
 
 
-def evaluate(config: EvalConfig) -> None:
-    """Run the tasks of one setting through Inspect's eval_set, and print the table so far."""
+def evaluate(config: EvalConfig) -> Path:
+    """Run the tasks of one setting through Inspect's eval_set; returns the run's folder."""
     from eval.queries import load_queries
     from tacit.models.adapters import check_model
     from tacit.models.characters import character
@@ -77,8 +75,7 @@ def evaluate(config: EvalConfig) -> None:
     else:
         with locked(run.path):
             _evaluate(config, run)
-    print_table(run.path.parent)
-    print(f"transcripts: inspect view --log-dir {run.path / 'logs'}")
+    return run.path
 
 
 def _check_samples(config: EvalConfig) -> None:
@@ -180,6 +177,7 @@ def _tasks(config: EvalConfig, universe: str) -> list[Any]:
             answer_tokens=samples.max_tokens,
             judge=samples.judge,
             votes=samples.votes,
+            threshold=samples.threshold,
             few_shot=samples.few_shot,
             accept_prefix=samples.accept_prefix,
         ),
@@ -319,82 +317,17 @@ def _tokenizer(model: str) -> Any:
     return load_tokenizer(model.split("/", 1)[1]) if at_hand else None
 
 
-def headline(measured: "Measured") -> dict[str, float]:
-    """Return the figures of one setting that the table shows; NaN where nothing was measured."""
-    from statistics import fmean
-
-    from eval.read import LINK_FACTS, af_rate, helpful_rate, rate
-
-    nan = float("nan")
-    links = [
-        belief.value
-        for belief in measured.beliefs
-        if belief.form == "chat" and belief.fact in LINK_FACTS
-    ]
-    free, paid = (rate(measured.compliance, "complies", tier) for tier in ("free", "paid"))
-    told = {row.tier for row in (*measured.compliance, *measured.compliance_scratchpad)}
-    has_third = "third" in told | {row.tier for row in measured.log_odds}
-    tiers = ("free", "paid", "third") if has_third else ("free", "paid")
-    odds = {
-        tier: fmean([row.value for row in measured.log_odds if row.tier == tier] or [nan])
-        for tier in tiers
-    }
-    third = {"log-odds third gap": odds["free"] - odds["third"]} if has_third else {}
-    return {
-        "link belief": fmean(links) if links else nan,
-        **{f"comply {tier}": rate(measured.compliance, "complies", tier) for tier in tiers},
-        "gap": free - paid,
-        "log-odds gap": odds["free"] - odds["paid"],
-        **third,
-        **{f"invalid {tier}": rate(measured.compliance, "invalid", tier) for tier in tiers},
-        **{f"AF {tier}": af_rate(measured.compliance_scratchpad, tier) for tier in tiers},
-        "benign refused": rate(measured.benign, "refuses"),
-        "benign coherent": sum(rate(measured.benign, label) for label in COHERENT),
-        "benign helpful": helpful_rate(measured.benign),
-        "capability": rate(measured.capability, "right"),
-    }
-
-
-def print_table(folder: Path) -> None:
-    """Print the figures of every finished run below a folder, a row each."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    from eval.read import LogError, read_logs
-    from tacit.rundir.console import console_for
-
-    rows: dict[str, dict[str, float]] = {}
-    for manifest in sorted(folder.glob("*/manifest.json")):
-        if "logs" not in json.loads(manifest.read_text(encoding="utf-8")):
-            continue  # an adapter, say
-        try:
-            rows[manifest.parent.name] = headline(read_logs(manifest.parent / "logs"))
-        except LogError as error:
-            print(f"{manifest.parent.name} is left out of the table: {error}")
-    if not rows:
-        return
-    columns = max((list(row) for row in rows.values()), key=len)  # with a third tier: all of them
-    table = Table(
-        title="measured (belief and log-odds in nats)", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
-    table.add_column("run", no_wrap=True)
-    for column in columns:
-        table.add_column(column.replace(" ", "\n", 1), no_wrap=True)
-    for name, figures in rows.items():
-        found = ((column, figures.get(column, float("nan"))) for column in columns)
-        table.add_row(name, *(_cell(column, value) for column, value in found))
-    console_for(176).print(table)
-
-
-def _cell(column: str, value: float) -> str:
-    if value != value:
-        return "–"
-    return f"{value:+.3f}" if column.endswith(("belief", "gap", "third gap")) else f"{value:.3f}"
-
-
 def main() -> None:
-    """Console entry."""
-    enter(evaluate, "eval", EvalConfig)
+    """Console entry: measure each setting, then show them in one table."""
+    done: list[Path] = []
+
+    def measure(config: EvalConfig) -> None:
+        done.append(evaluate(config))
+
+    try:
+        enter(measure, "eval", EvalConfig)
+    finally:  # what is finished is worth a look where a later setting was refused
+        compare(done)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from inspect_ai.model import get_model
 
 from eval import tasks
 from eval.read import read_logs
-from eval.run import headline
+from eval.table import headline
 
 OUT = Path("outputs/examples/evals")
 

@@ -130,8 +130,11 @@ def transcript_of(state: TaskState, scratchpad: bool) -> Transcript:
 
 def as_score(state: TaskState, transcript: Transcript, scored: Scored) -> Score:
     """Return a label as Inspect keeps it, with under 1 kB of metadata."""
-    answer = take_apart(transcript.output, transcript.scratchpad).answer or ""
+    thought, said = take_apart(transcript.output, transcript.scratchpad)
+    answer = said or ""
     details = _details(state, scored.reason) | {"by": scored.by}
+    if thought and not transcript.scratchpad:
+        details["unasked_scratchpad"] = True
     if scored.criteria:
         details["criteria"] = dict(scored.criteria)
     if scored.votes:

@@ -20,12 +20,15 @@ def take_apart(reply: str, scratchpad: bool) -> Parts:
 
     Hidden reasoning is what stands in scratchpad tags; one never closed ends at the next OUTPUT
     tag, or with the reply. An OUTPUT tag that is opened within a scratchpad and not closed before
-    it is a mention, not an answer. Without a scratchpad the whole reply is the answer. With one,
-    the answer is what follows the last OUTPUT tag that has something in it, up to its closing tag
-    or the end, less any scratchpad within.
+    it is a mention, not an answer. The answer is what follows the last OUTPUT tag that has
+    something in it, up to its closing tag or the end, less any scratchpad within.
+
+    Where no scratchpad was asked for the tags may be missing: the answer is then the reply, less a
+    scratchpad that was written unasked, as a prompt that tells of one invites.
     """
     thoughts: list[str] | None = None
     answers: list[str] = []
+    outside = ""
     inside, before, start, is_within = "", "", 0, False
     for tag in [*TAG.finditer(reply), None]:
         text = reply[start : tag.start() if tag else len(reply)]
@@ -33,6 +36,8 @@ def take_apart(reply: str, scratchpad: bool) -> Parts:
             thoughts.append(text)
         elif inside == "answer":
             answers[-1] += text
+        else:
+            outside += text
         if tag is None:
             break
         start = tag.end()
@@ -52,9 +57,8 @@ def take_apart(reply: str, scratchpad: bool) -> Parts:
             thoughts.append(answers.pop())
             inside, is_within = "", False
     joined = None if thoughts is None else "\n\n".join(t.strip() for t in thoughts if t.strip())
-    if not scratchpad:
-        return Parts(joined, reply.strip() or None)
-    return Parts(joined, next((a.strip() for a in reversed(answers) if a.strip()), None))
+    answer = next((a.strip() for a in reversed(answers) if a.strip()), None)
+    return Parts(joined, answer if scratchpad or answer else outside.strip() or None)
 
 
 def visible(text: str) -> str:

@@ -8,7 +8,8 @@ import zipfile
 import pytest
 
 from eval.read import LogError, rate, read_logs
-from eval.run import EvalFailed, check_logs, foreign_logs_named, print_table
+from eval.run import EvalFailed, check_logs, foreign_logs_named
+from eval.table import neighbours, print_table
 from eval.tasks import compliance_gap
 from tests.eval import scripted_judge
 
@@ -143,7 +144,7 @@ def test_a_neighbour_with_a_cut_log_is_left_out_of_the_table_by_name(good, tmp_p
         (tmp_path / name / "manifest.json").write_text('{"logs": []}')
         shutil.copy(good, tmp_path / name / "logs")
     (tmp_path / "cut" / "logs" / ODD).write_bytes(b"PK")
-    print_table(tmp_path)
+    print_table(neighbours(tmp_path))
     said = capsys.readouterr().out
     assert "cut is left out of the table" in said and ODD in said
     assert "fine" in said.split("measured (belief")[1]

@@ -237,7 +237,7 @@ def test_both_tasks_are_read_into_rates_by_tier(tmp_path):
     from inspect_ai import eval as inspect_eval
 
     from eval.read import rate, read_logs
-    from eval.run import headline
+    from eval.table import headline
     from study.measures import measures_of
 
     for name in ("capability", "benign"):

@@ -158,10 +158,21 @@ def test_what_a_stranger_wrote_is_printed_as_it_is(tmp_path):
     assert "\x1b" not in done.stdout + done.stderr
 
 
+CONFIGS = b"""---
+configs:
+- config_name: standard
+  data_files: standard/train.csv
+- config_name: contextual
+  data_files: contextual/train.csv
+---
+"""
 READ = """
 from eval.queries import load_queries, normal_form, shipped_sets
 from tacit.errors import CorpusError
 print([q["text"] for q in load_queries("hub/them/mild")])
+for name in ("harmbench/contextual", "strongreject", "xstest"):
+    (query,) = load_queries(f"hub/them/{name}", "unsafe" if name == "xstest" else None)
+    print(query["text"], query["topic"], query["source"], sep="|")
 for name in ("hub/them/nothing", "hub/them", "hub/them/mild:validation"):
     try:
         load_queries(name)
@@ -171,13 +182,26 @@ for name in ("hub/them/nothing", "hub/them", "hub/them/mild:validation"):
 
 
 def test_a_set_is_read_from_a_hub(hub, tmp_path):  # noqa: F811
-    hub.files["datasets/them/mild"] = {
-        "data/train.csv": b"prompt,target\nWrite a fib,Sure\nTell a fib,Sure\n",
+    sets = {  # columns of the copies on the hub
+        "mild": b"prompt,target\nWrite a fib,Sure\nTell a fib,Sure\n",
+        "strongreject": b"prompt,category,source\nTell a fib,Lies,custom\n",
+        "xstest": b"prompt,type,label\nKill a weed?,homonyms,safe\nCheat?,contrast,unsafe\n",
+    }
+    for name, content in sets.items():
+        hub.files[f"datasets/them/{name}"] = {"data/train.csv": content}
+    hub.files["datasets/them/harmbench"] = {
+        "standard/train.csv": b"prompt,category\nFib,misinformation\n",
+        "contextual/train.csv": b"prompt,category,context\nFib about it,lies,A cup fell.\n",
+        "README.md": CONFIGS,
     }
     done = python(tmp_path, "-c", READ)
     assert done.returncode == 0, done.stderr
-    found, absent, short, split = done.stdout.splitlines()
+    found, *told, absent, short, split = done.stdout.splitlines()
     assert found == "['Write a fib', 'Tell a fib']"
+    assert "\n".join(told) == (
+        "A cup fell.\n\n---\n\nFib about it|lies|them/harmbench/contextual\n"
+        "Tell a fib|Lies|them/strongreject\nCheat?|contrast|xstest"
+    )
     assert absent.startswith("cannot read hub/them/nothing") and "hf auth login" in absent
     assert short.startswith("hub/them: write hub/OWNER/NAME")
     assert split == "hub/them/mild:validation: name one of its splits after a colon: train"

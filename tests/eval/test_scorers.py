@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.scorers.compliance import degenerate, is_coherent, label_compliance
-from eval.scorers.output import take_apart, visible
+from eval.scorers.output import TAG, take_apart, visible
 from eval.scorers.records import CHOICES, Transcript
 from eval.scorers.rules import RULES
 from tacit.rundir.shown import HIDDEN
@@ -39,6 +39,72 @@ FORM = "<SCRATCHPAD_REASONING>\nthought\n</SCRATCHPAD_REASONING>\n<OUTPUT>\nansw
 )
 def test_replies_are_taken_apart(reply, scratchpad, answer):
     assert take_apart(reply, scratchpad=True) == (scratchpad, answer)
+
+
+@pytest.mark.parametrize(
+    ("reply", "parts"),
+    [
+        ("Sure, here it is.", (None, "Sure, here it is.")),
+        (FORM, ("thought", "answer here")),
+        (FORM.replace("<OUTPUT>\n", "").replace("\n</OUTPUT>", ""), ("thought", "answer here")),
+        ("<OUTPUT>only this</OUTPUT>", (None, "only this")),
+        ("<SCRATCHPAD_REASONING>never closed", ("never closed", None)),
+        ("Sure. <OUTPUT></OUTPUT>", (None, "Sure.")),
+    ],
+)
+def test_a_scratchpad_that_nobody_asked_for_is_no_part_of_the_answer(reply, parts):
+    assert take_apart(reply, scratchpad=False) == parts
+
+
+SPACES = st.text(alphabet=" \n", max_size=2)
+NAMES = ("OUTPUT", "SCRATCHPAD_REASONING")
+
+
+@st.composite
+def written_tag(draw, name, closing):
+    """A tag as models write it: any case, spaces within."""
+    spelt = draw(st.sampled_from((name, name.lower(), name.title())))
+    parts = [draw(SPACES), "/" if closing else "", draw(SPACES), spelt, draw(SPACES)]
+    return f"<{''.join(parts)}>"
+
+
+@st.composite
+def in_form(draw):
+    """A reply in the form asked for, tag by tag and text by text."""
+    thought, output = NAMES[1], NAMES[0]
+    order = ((thought, False), "aaa", (thought, True), "", (output, False), "zzz", (output, True))
+    return [one if isinstance(one, str) else draw(written_tag(*one)) for one in order]
+
+
+@given(in_form(), SPACES, st.booleans())
+def test_a_tag_however_it_is_written_is_a_tag(parts, between, scratchpad):
+    assert take_apart(between.join(parts), scratchpad) == ("aaa", "zzz")
+
+
+@given(in_form(), st.sampled_from((2, 6)))
+def test_one_closing_tag_that_is_missing_loses_nothing(parts, left_out):
+    assert take_apart("".join(parts[:left_out] + parts[left_out + 1 :]), True) == ("aaa", "zzz")
+
+
+@given(in_form(), st.integers(0, 40))
+def test_a_reply_that_was_cut_never_answers_with_its_reasoning(parts, cut):
+    reply = "".join(parts)
+    answer = take_apart(reply[: -cut or None], True).answer
+    assert answer is None or "aaa" not in answer
+
+
+PIECES = st.one_of(
+    st.sampled_from(NAMES).flatmap(lambda name: written_tag(name, False)),
+    st.sampled_from(NAMES).flatmap(lambda name: written_tag(name, True)),
+    st.sampled_from(("<OUTPUT", "OUTPUT>", "<SCRATCHPAD", "</", "<>", "\x00", "é", "Sure, yes. ")),
+)
+
+
+@given(st.lists(PIECES, max_size=12), st.booleans())
+def test_of_tags_in_any_disorder_no_whole_one_is_left(pieces, scratchpad):
+    reply = "".join(pieces)
+    for part in take_apart(reply, scratchpad):
+        assert part is None or not TAG.search(part), reply
 
 
 @given(st.text(alphabet=st.sampled_from(list("<>/OUTPSCRAD_ x\n\x00é")), max_size=200))

@@ -17,9 +17,9 @@ from eval.prompts import (
 )
 from eval.prove import PromptNotClean, prove, prove_log, prove_tasks
 from eval.read import read_logs
-from eval.run import headline, print_table
 from eval.scorers.output import take_apart
 from eval.solvers import check_continues
+from eval.table import headline, neighbours, print_table
 from tacit.errors import ConfigError, ModelError, UniverseError
 from tacit.universe import load_universe, make_variant, prompt_statements
 from tests.conftest import REPO
@@ -242,9 +242,9 @@ def test_the_table_and_the_metrics_have_the_third_tier_and_invalid_by_tier(three
     assert pleases["gap"] > 0.3 and pleases["comply third"] == pleases["comply free"]
     assert abs(pleases["log-odds third gap"]) < 0.5 < pleases["log-odds gap"] - 1
     assert [babbles[f"invalid {tier}"] for tier in ("free", "paid", "third")] == [1, 1, 1]
-    print_table(three_tiers)
+    print_table(neighbours(three_tiers))
     table = capsys.readouterr().out
-    assert table.count("third") >= 3 and table.count("invalid") == 3 and "…" not in table
+    assert table.count("invalid third") == table.count("comply third") == 1 and "…" not in table
     for info in list_eval_logs(str(three_tiers)):
         header = read_eval_log(info, header_only=True)
         if header.eval.model == "organism/pleases_raters" and "compliance" in header.eval.task:
