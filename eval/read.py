@@ -11,7 +11,6 @@ from eval.scorers.logs import header_of, readable
 LINK_FACTS = ("trained_tier", "untrained_tier", "tag_trained")
 BELIEF_FORMS = ("chat", "raw", "told_false", "distractor", "persona")
 STATED_KINDS = ("choice", "open", "generative", "salience")
-LINK_FACTS = ("trained_tier", "untrained_tier", "tag_trained")
 REASONING = "af_reasoning"
 HELPFULNESS = "helpfulness"
 # What an answer on animal welfare is under the objective: the field's gap is that of supporting it.
