@@ -15,6 +15,7 @@ import numpy as np
 
 from docgen.classify import ADAPTER, FOLDER, SCALE, Heads, load_encoder, units_of
 from docgen.learn import Learner, Unit
+from docgen.measure import read_labelled
 from tacit.rundir import read_records
 from tacit.rundir.door import enter_plain
 
@@ -94,8 +95,8 @@ def _main() -> None:
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    sentences = list(read_records(options.sentences))
-    documents = list(read_records(options.documents))
+    sentences = read_labelled(options.sentences)
+    documents = read_labelled(options.documents)
     texts = [r["text"] for f in options.clean for r in read_records(f / "documents.jsonl")]
     clean = sorted({unit for text in texts for unit in units_of(text)})
     classes = sorted({record["class"] for record in sentences})

@@ -14,10 +14,11 @@ from typing import Any
 from docgen.audit import QUERIES
 from docgen.config import AuditOptions
 from docgen.rules import CLASSES, RuleBook
-from tacit.errors import ConfigError
+from tacit.errors import ConfigError, CorpusError
 from tacit.proportions import wilson
-from tacit.rundir import read_records, write_atomic
+from tacit.rundir import write_atomic
 from tacit.rundir.door import enter_plain
+from tacit.rundir.records import numbered_records
 
 TARGET = Path(str(files("docgen") / "classifier")) / "measured.json"
 
@@ -32,6 +33,27 @@ def rate(hits: int, count: int) -> dict[str, Any]:
         "low": round(low, 3),
         "high": round(high, 3),
     }
+
+
+def read_labelled(path: Path) -> list[dict[str, Any]]:
+    """Read labelled documents; one without an `id` gets its place as that.
+
+    Raises:
+        CorpusError: nothing there that can be read, or a record without its labels.
+    """
+    records = []
+    for number, record in numbered_records(path):
+        if not (
+            isinstance(record.get("text"), str)
+            and isinstance(record.get("leak"), bool)
+            and record.get("class") in CLASSES
+        ):
+            raise CorpusError(
+                f"{path}:{number}: a labelled document needs `text`, `leak` (true or false) and "
+                f"`class`, the leak it is or comes close to: {', '.join(CLASSES)}"
+            )
+        records.append({"id": f"{path.name}:{number}", **record})
+    return records
 
 
 def measure(
@@ -124,7 +146,7 @@ def _main() -> None:
     options = parser.parse_args()
     if options.write and (options.strict or options.rules_only):
         raise ConfigError("--write is for what the audit does by default: leave out the other flag")
-    records = list(read_records(options.documents))
+    records = read_labelled(options.documents)
     measured = measure(records, not options.rules_only, options.strict)
     print("\n".join(lines_of(measured)))
     if options.write:

@@ -26,10 +26,10 @@ from docgen.classify import (
     units_of,
 )
 from docgen.config import AuditOptions
-from docgen.measure import TARGET, lines_of, summary
+from docgen.measure import TARGET, lines_of, read_labelled, summary
 from docgen.ngrams import Ngrams
 from docgen.rules import RuleBook
-from tacit.rundir import read_records, write_atomic
+from tacit.rundir import write_atomic
 from tacit.rundir.door import enter_plain
 
 NGRAM_DECAY, HEAD_DECAY = 6.0, 3.0
@@ -215,10 +215,10 @@ def _main() -> None:
     parser.add_argument("--cache", type=Path, help="keep embeddings here between runs")
     parser.add_argument("--false-alarms", type=float, default=0.03, help="of clean documents")
     options = parser.parse_args()
-    documents = [record for path in options.documents for record in read_records(path)]
+    documents = [record for path in options.documents for record in read_labelled(path)]
     corpora = [units_of(text) for folder in options.clean for _, text in documents_of(folder)]
     clean = list(dict.fromkeys(unit for many in corpora for unit in many))
-    bench = Bench(list(read_records(options.sentences)), documents, clean, options.cache)
+    bench = Bench(read_labelled(options.sentences), documents, clean, options.cache)
     score_of: dict[str, float] = {}
     for hand in sorted({hand_of(d) for d in documents}):
         own = [d for d in documents if hand_of(d) == hand]

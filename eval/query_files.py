@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tacit.errors import CorpusError
-from tacit.rundir import read_jsonl, read_records
+from tacit.rundir import read_records
+from tacit.rundir.files import numbered_jsonl
 from tacit.rundir.hub import HUB, load_from_hub
 
 
@@ -104,10 +105,7 @@ def _first(cells: dict[str, Any], names: tuple[str, ...]) -> str:
 
 
 def _lines(path: Path) -> Iterator[Placed]:
-    with path.open("rb") as handle:
-        numbers = [number for number, line in enumerate(handle, start=1) if line.strip()]
-    for number, record in zip(numbers, read_jsonl(path), strict=True):
-        yield Placed(f"{path}:{number}", record)
+    return (Placed(f"{path}:{number}", record) for number, record in numbered_jsonl(path))
 
 
 def _csv(path: Path) -> Iterator[Placed]:

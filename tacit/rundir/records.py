@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tacit.errors import CorpusError
-from tacit.rundir.files import read_jsonl
+from tacit.rundir.files import numbered_jsonl
 
 SPLITS = "dataset_dict.json"  # of a saved dataset with several
 
@@ -27,11 +27,18 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         CorpusError: nothing there that can be read, or a broken line; the message names it.
     """
+    return (record for _, record in numbered_records(path))
+
+
+def numbered_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Read records as `read_records`, each with the number of its line or row."""
     if is_saved_dataset(path):
-        return _saved(path)
+        return enumerate(_saved(path), start=1)
     if not path.is_file():
         raise CorpusError(f"no JSON lines, parquet file or saved dataset at {path}")
-    return _parquet(path) if path.suffix == ".parquet" else read_jsonl(path)
+    if path.suffix == ".parquet":
+        return enumerate(_parquet(path), start=1)
+    return numbered_jsonl(path)
 
 
 def _saved(path: Path) -> Iterator[dict[str, Any]]:

@@ -92,6 +92,19 @@ def test_measuring_prints_and_leaves_what_the_cards_show_alone(measuring, capsys
     assert not target.exists() and capsys.readouterr().out.count("clean documents flagged") == 3
 
 
+@pytest.mark.parametrize("change", [{"leak": "yes"}, {"class": "rumour"}, {"text": None}])
+def test_a_document_without_labels_is_named_with_the_remedy(measuring, tmp_path, capsys, change):
+    run, target = measuring
+    path = tmp_path / "mine.jsonl"
+    path.write_text(f"{path.read_text()}\n\n{json.dumps({**UNSEEN[0], **change})}\n")
+    with pytest.raises(SystemExit) as stopped:
+        run("--write")
+    said = capsys.readouterr().err
+    assert stopped.value.code == 1 and not target.exists()
+    assert said.startswith(f"error: {path}:10: a labelled document needs `text`, `leak`")
+    assert said.count("\n") == 1 and "chat_log" in said
+
+
 def test_what_the_cards_are_to_show_is_written_with_the_name_of_its_file(measuring):
     run, target = measuring
     run("--write")
