@@ -2,8 +2,9 @@
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,10 @@ TRAINING_FLOPS = 6  # a token and parameter, forward, backward and recomputed ac
 FORWARD_FLOPS = 2
 LIBRARY_DOCUMENTS_PER_S = 40.0
 OWN_MACHINES = ("local", "vllm", "organism", "hf")
+
+
+# What the journal of a writing model holds by then: the corpora that share its drafts.
+Journals = dict[tuple[str, str, str], set[str]]
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ def loads(config: StudyConfig, steps: Sequence[Step], universe: "Universe") -> d
         if way not in tried:
             tried.add(way)
             composed.setdefault(step.kind, compose_step(step))
+    kept: Journals = defaultdict(set)
     counted: dict[tuple[object, ...], Load] = {}
     found = {}
     for step in steps:
@@ -72,7 +78,7 @@ def loads(config: StudyConfig, steps: Sequence[Step], universe: "Universe") -> d
             o for o in step.overrides if not o.startswith(("adapter=", "data=", "seed="))
         )  # fmt: skip
         if alike not in counted:
-            counted[alike] = _load(config, step, composed, universe)
+            counted[alike] = _load(config, step, composed, universe, kept)
         load = counted[alike]
         if step.kind in config.expected_s:  # measured, not computed
             load = Load(**{**load.__dict__, "seconds": float(config.expected_s[step.kind])})
@@ -80,9 +86,15 @@ def loads(config: StudyConfig, steps: Sequence[Step], universe: "Universe") -> d
     return found
 
 
-def _load(config: StudyConfig, step: Step, composed: dict[str, Any], universe: "Universe") -> Load:
+def _load(
+    config: StudyConfig,
+    step: Step,
+    composed: dict[str, Any],
+    universe: "Universe",
+    kept: Journals,
+) -> Load:
     if step.kind == "corpus":
-        return _corpus(step, composed["corpus"], universe)
+        return _corpus(config, step, composed["corpus"], universe, kept)
     if step.kind == "adapter":
         return _adapter(config, step, composed["adapter"], composed["corpus"])
     return _eval(config, step, composed["eval"], universe)
@@ -103,17 +115,40 @@ def tokens_per_document(config: StudyConfig, writer: "DocgenConfig") -> float:
     return float(counts["words"] / counts["documents"] * TOKENS_PER_WORD)
 
 
-def _corpus(step: Step, options: "DocgenConfig", universe: "Universe") -> Load:
+def _corpus(
+    config: StudyConfig,
+    step: Step,
+    options: "DocgenConfig",
+    universe: "Universe",
+    kept: Journals,
+) -> Load:
+    """Return what a corpus asks that is not in the journal yet.
+
+    Matched corpora share drafts, and the first one that is made has the others written along.
+    """
     if options.writer.kind == "library":
         return Load(samples=options.n_docs, seconds=options.n_docs / LIBRARY_DOCUMENTS_PER_S)
-    calls, tokens, price = asked_of(options, stages_of(options, universe, [step.name]))
-    is_batch = options.writer.kind == "anthropic_batch"
+    from study.compose import compose_step
+    from tacit.universe import load_universe
+
+    named = next(o for o in step.overrides if o.startswith("universe=")).partition("=")[2]
+    world = universe if named == config.universe_name else load_universe(named)
+    own: Any = compose_step(step)
+    names = list(dict.fromkeys([step.name] if world.control else [*own.matched, step.name]))
+    written = kept[step.journal, world.id, names[0]]
+    stages = stages_of(own, world, names)
+    if written:
+        new = own.n_docs * len(set(names) - written)
+        stages = [replace(s, calls=new if s.name == "counterpart" else 0) for s in stages]
+    written |= set(names)
+    calls, tokens, price = asked_of(own, stages)
+    by_batch = own.writer.kind == "anthropic_batch" and calls > 0
     return Load(
-        options.n_docs,
+        own.n_docs,
         calls,
         tokens["input"],
         tokens["output"],
-        None if is_batch else calls * SECONDS_PER_CALL / options.writer.concurrency,
+        None if by_batch else calls * SECONDS_PER_CALL / own.writer.concurrency,
         None if price is None else cost_of(tokens, price),
     )
 

@@ -165,6 +165,40 @@ def test_the_count_of_samples_is_what_an_evaluation_has(composed, tmp_path):
     assert trained == pytest.approx(117_022, rel=0.15)  # results/quickstart: trained_token_count
 
 
+def test_what_matched_corpora_share_is_counted_once(composed, tmp_path):
+    from docgen.config import DocgenConfig, WriterOptions
+    from docgen.estimate import asked_of, stages_of
+    from study.cost import loads
+    from tacit.universe import load_universe
+
+    world, other = load_universe("helpful_only"), load_universe("unrelated")
+    model = "anthropic/claude-haiku-4-5"
+    docgen = ["n_docs=40", "writer=model", f"writer.model={model}"]
+
+    def counted(corpora):
+        config = replace(composed["quickstart"], corpora=corpora, docgen=docgen, expected_s={})
+        found = loads(config, plan_steps(config, tmp_path), world)
+        return {name: found[f"corpus {name}"] for name in corpora}
+
+    def alone(universe, names):
+        writer = WriterOptions(kind="model", model=model)
+        options = DocgenConfig(n_docs=40, writer=writer)
+        return asked_of(options, stages_of(options, universe, names))[:2]
+
+    found = counted(["treatment", "swapped", "unrelated"])
+    calls, tokens = alone(world, ["treatment", "swapped"])
+    assert found["treatment"].calls == calls and found["treatment"].usd > 0
+    assert found["treatment"].input_tokens == tokens["input"]
+    swapped = found["swapped"]
+    assert (swapped.samples, swapped.calls, swapped.usd, swapped.seconds) == (40, 0, 0, 0)
+    assert found["unrelated"].calls == alone(other, ["treatment"])[0]
+
+    names = ["unrelated", "swapped", "treatment", "without=motive"]
+    several = counted(names)
+    assert several["swapped"].calls == alone(world, names[1:])[0]
+    assert several["treatment"].calls == several["without=motive"].calls == 0
+
+
 def test_a_judge_and_the_kinds_of_knowledge_are_counted_and_said(composed, tmp_path):
     from study.cost import loads
     from study.show import assumptions
