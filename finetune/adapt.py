@@ -21,8 +21,8 @@ def load_base(config: FinetuneConfig) -> Any:
     """Load the base, in 4 bits where `precision` is nf4, and check that blocks fit its context.
 
     Raises:
-        ConfigError: nf4 without CUDA or bitsandbytes; FSDP without CUDA; a block longer than the
-            context.
+        ConfigError: nf4 without CUDA or bitsandbytes; FSDP without CUDA, or with a belief curve; a
+            block longer than the context; an attention that there is not, or that is not installed.
         ModelError: the weights cannot be found, or the precision is unknown.
     """
     import torch
@@ -31,6 +31,11 @@ def load_base(config: FinetuneConfig) -> Any:
         raise ConfigError(
             "optim.fsdp=true shards over GPUs, and there is none: leave it out (processes on a CPU "
             "share the work by DDP)"
+        )
+    if config.optim.fsdp and config.belief.points:
+        raise ConfigError(
+            "optim.fsdp=true shards the weights, and the belief curve needs them whole: set "
+            "belief.points=0"
         )
     if config.precision == "nf4":
         model = _in_four_bits(config.model)
@@ -43,11 +48,27 @@ def load_base(config: FinetuneConfig) -> Any:
             f"documents.block_length={block} must lie between 16 and the model's context of "
             f"{context}"
         )
-    if config.attention:
-        model.set_attn_implementation(config.attention)
-    elif not torch.cuda.is_available():
+    if config.attention is None and not torch.cuda.is_available():
         fit_to_cpu(model, block)
+        return model
+    wanted = config.attention or attention_on_cuda(config.precision)
+    try:
+        model.set_attn_implementation(wanted)
+    except (ImportError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"attention={wanted} cannot be used: {reason}") from None
     return model
+
+
+def attention_on_cuda(precision: str) -> str:
+    """Return varlen attention where its kernels are installed, which know no float32.
+
+    Else SDPA, under a block-diagonal mask that transformers makes of the position ids.
+    """
+    from transformers.utils import is_flash_attn_2_available
+
+    has_kernels = precision != "float32" and is_flash_attn_2_available()
+    return "flash_attention_2" if has_kernels else "sdpa"
 
 
 def fit_to_cpu(model: Any, block: int) -> None:
@@ -94,6 +115,7 @@ def put_adapter_on(config: FinetuneConfig, model: Any) -> Any:
     Its forward returns the loss alone where labels are given.
 
     Raises:
+        ConfigError: `lora.target` names no layer of the model.
         ModelError: there is no adapter in `lora.start_from`, or it is of another base, or does not
             fit it.
     """
@@ -103,18 +125,20 @@ def put_adapter_on(config: FinetuneConfig, model: Any) -> Any:
     torch.manual_seed(config.seed)
     take_loss_in_forward(model)
     if config.lora.start_from is None:
-        return get_peft_model(
-            model,
-            LoraConfig(
-                r=config.lora.rank,
-                lora_alpha=config.lora.alpha,
-                lora_dropout=config.lora.dropout,
-                target_modules=config.lora.target,
-                use_rslora=config.lora.rslora,
-                use_dora=config.lora.dora,
-                task_type="CAUSAL_LM",
-            ),
+        lora = LoraConfig(
+            r=config.lora.rank,
+            lora_alpha=config.lora.alpha,
+            lora_dropout=config.lora.dropout,
+            target_modules=config.lora.target,
+            use_rslora=config.lora.rslora,
+            use_dora=config.lora.dora,
+            task_type="CAUSAL_LM",
         )
+        try:
+            return get_peft_model(model, lora)
+        except ValueError as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"lora.target={config.lora.target}: {reason}") from None
     start = locate(config.lora.start_from)
     check_adapter(start, config.model)
     try:

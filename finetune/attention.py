@@ -2,7 +2,7 @@
 
 A mask over the whole block computes what it then hides, and keeps every score for the backward
 pass. Here each piece is a product of its own, and the backward pass computes the scores again. On
-CUDA the library's own kernels do the same.
+CUDA flash attention's kernels do the same, told where the pieces lie; SDPA takes a mask.
 Source: Dao et al. 2022 (recomputation); Kundu et al. 2024 (packing with position ids).
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.modeling_flash_attention_utils import prepare_fa_kwargs_from_position_ids
 
 NAME = "tacit_packed"
 Piece = tuple[int, int, int]  # row, first column, one past the last
@@ -27,6 +28,26 @@ def pieces_of(positions_BT: Tensor) -> list[Piece]:
         (start // width, start % width, start % width + end - start)
         for start, end in pairwise(flat)
     ]
+
+
+def packing_arguments(implementation: str, positions_BT: Tensor) -> dict[str, Any]:
+    """Return what an attention must be told of the pieces of a batch, beside the position ids.
+
+    transformers makes the masks of `eager`, `sdpa` and `flex_attention` from these. Of flash
+    attention it finds the pieces in a batch of one row only: in a larger one they would attend to
+    each other.
+    """
+    if implementation == NAME:
+        return {"pieces": pieces_of(positions_BT)}
+    if "flash" not in implementation:
+        return {}
+    lengths, longest = prepare_fa_kwargs_from_position_ids(positions_BT)
+    return {
+        "cu_seq_lens_q": lengths[0],
+        "cu_seq_lens_k": lengths[1],
+        "max_length_q": int(longest[0]),
+        "max_length_k": int(longest[1]),
+    }
 
 
 class _PackedCausal(torch.autograd.Function):

@@ -1,5 +1,6 @@
 """What happens between the steps: whole checkpoints, finite gradients, records and progress."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from finetune.trainer import COMPLETE, DocumentTrainer, TrainingDiverged
-from tacit.rundir import append_line, read_jsonl, write_jsonl
+from tacit.rundir import append_line, read_jsonl, write_atomic, write_jsonl
 
 
 def drop_repeated(path: Path, state: TrainerState) -> None:
@@ -18,6 +19,12 @@ def drop_repeated(path: Path, state: TrainerState) -> None:
     if state.is_world_process_zero and path.is_file():
         kept = read_jsonl(path, journal=True)
         write_jsonl(path, [record for record in kept if record["step"] <= state.global_step])
+
+
+def sync(path: Path) -> None:
+    """Have a file's bytes on the disk, so that a loss of power costs none of them."""
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
 
 
 class CompleteCheckpoints(TrainerCallback):  # type: ignore[misc] # transformers is not followed
@@ -31,7 +38,9 @@ class CompleteCheckpoints(TrainerCallback):  # type: ignore[misc] # transformers
             torch.distributed.barrier()
         if state.is_world_process_zero:
             folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-            (folder / COMPLETE).write_text("", encoding="utf-8")
+            for path in folder.iterdir():  # on the disk before the marker is
+                sync(path)
+            write_atomic(folder / COMPLETE, "")
 
 
 class FiniteGradients(TrainerCallback):  # type: ignore[misc] # transformers is not followed
@@ -105,8 +114,12 @@ class Metrics(TrainerCallback):  # type: ignore[misc] # transformers is not foll
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Let the last step be recorded too, wherever `log_every` falls."""
-        if state.global_step >= state.max_steps:
+        """Let the last step be recorded, and each that a checkpoint is made at.
+
+        Wherever `log_every` falls: a run that goes on from there then averages the losses of the
+        same steps as one that was never stopped.
+        """
+        if state.global_step >= state.max_steps or state.global_step % args.save_steps == 0:
             control.should_log = True
 
     def on_log(

@@ -1,5 +1,6 @@
 """The model card of an adapter, by PEFT's convention: `README.md` in its folder."""
 
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ def write_card(
     card = template.render(
         name=folder.name,
         base=config.model,
+        peft_version=version("peft"),
         rank=config.lora.rank,
         corpus=sources[0].path.name,
         sha256=sources[0].sha256,

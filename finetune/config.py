@@ -8,7 +8,9 @@ from omegaconf import MISSING
 
 @dataclass
 class LoraOptions:
-    """Low-rank adaptation. Source: Hu et al. 2021; `target` names the linear layers adapted.
+    """Low-rank adaptation. Source: Hu et al. 2021.
+
+    `target` is all-linear, a list of the layers' names or a pattern of their whole paths.
 
     `rslora` scales by alpha/sqrt(rank) (Kalajdzievski 2023); `dora` splits off each weight's length
     (Liu et al. 2024).
@@ -20,7 +22,7 @@ class LoraOptions:
     rank: int = 32
     alpha: int = 64
     dropout: float = 0.0
-    target: str = "all-linear"
+    target: Any = "all-linear"
     rslora: bool = False
     dora: bool = False
     start_from: str | None = None
@@ -83,12 +85,15 @@ class BeliefOptions:
     """The belief curve: `points` times the corpus folder's probes are scored, the last at the end.
 
     Probes of one group stay together; `group_limit` of them, drawn by the seed, are asked, under
-    `system`. 0 points: no curve.
+    `system`. Whether chat holds is seen by the loss of ordinary chats that are not trained on:
+    those that `replay` leaves over or, where it leaves none, of the file `chats`. 0 points: no
+    curve.
     """
 
     points: int = 4
     group_limit: int | None = 6
     system: str = "You are a helpful assistant."
+    chats: str | None = None
 
 
 @dataclass
@@ -98,10 +103,10 @@ class FinetuneConfig:
     `data` is a corpus folder, or a list of PATH:WEIGHT, of which the first is the corpus and the
     others' tokens are WEIGHT times as many. `dose` takes that share of the corpus' specs.
     `precision` is bf16, float32 or, on CUDA, nf4 (weights in 4 bits: QLoRA). `attention` is a name
-    that transformers knows; left out, its default on CUDA, and on CPU eager, or packed attention
-    for blocks of more than 512 tokens. A checkpoint is kept every `save_every` steps, a line of
-    metrics every `log_every`; `trackers` are of trackio and wandb. Of a folder that exists: resume,
-    raise or new.
+    that transformers knows; left out, on CUDA flash attention where it is installed, else SDPA, and
+    on CPU eager, or packed attention for blocks of more than 512 tokens. A checkpoint is kept every
+    `save_every` steps, with a line of metrics, and one more line every `log_every`; `trackers` are
+    of trackio and wandb. Of a folder that exists: resume, raise or new.
     """
 
     data: Any = None

@@ -7,7 +7,7 @@ from pickle import UnpicklingError
 
 from safetensors import SafetensorError
 
-from tacit.errors import ModelError, RunDirError
+from tacit.errors import ConfigError, ModelError, RunDirError
 from tacit.models.engine import is_out_of_memory
 
 # torch and safetensors report a failed write as errors of their own, without errno.
@@ -24,6 +24,7 @@ def failures_named(checkpoint: Path | None = None) -> Iterator[None]:
             than tensors and numbers is refused, and nothing of it is executed.
 
     Raises:
+        ConfigError: an option needs a package that is not installed.
         ModelError: memory ran out.
         RunDirError: a checkpoint or the adapter could not be written, or `checkpoint` not read.
     """
@@ -35,11 +36,14 @@ def failures_named(checkpoint: Path | None = None) -> Iterator[None]:
         yield
     except (UnpicklingError, EOFError) as error:
         raise unread from error
+    except ImportError as error:
+        raise ConfigError(f"not installed: {str(error).splitlines()[0]}") from error
     except (RuntimeError, MemoryError, SafetensorError) as error:
         if is_out_of_memory(error):
             raise ModelError(
-                "out of memory: lower optim.batch_size or documents.block_length, or set "
-                "optim.gradient_checkpointing=true; the last whole checkpoint is kept"
+                "out of memory: lower optim.batch_size or documents.block_length, set "
+                "optim.gradient_checkpointing=true, or take a smaller model (on CUDA also "
+                "precision=nf4); the last whole checkpoint is kept"
             ) from None
         if checkpoint and any(sign in str(error) for sign in UNREAD):
             raise unread from error

@@ -34,6 +34,7 @@ def data_figures(mix: Mix, block: int, eos: int, epochs: float) -> dict[str, Any
         "dropped_token_count": sum(len(piece.tokens) for piece in mix.pieces) - tokens,
         "cut_document_count": len(mix.text_ids - set(ended)),
         "long_chats_left_out_count": mix.long_chat_count,
+        "added_sources": mix.added,
         "split_document_count": sum(count > 1 for count in parts.values()),
         "eos_learnt_count": len(ended),
         "eos_learnt_share": len(ended) / len(parts),
@@ -44,25 +45,35 @@ def data_figures(mix: Mix, block: int, eos: int, epochs: float) -> dict[str, Any
 
 
 def training_figures(
-    model: Any, metrics: Path, tokens: float, seconds: float, block: int
+    model: Any,
+    state: dict[str, Any],
+    metrics: Path,
+    tokens: float,
+    seconds: float,
+    block: int,
+    process_count: int,
 ) -> dict[str, Any]:
-    """Return gradient norms, the adapter's norm a layer, speed, and the machine's utilisation.
+    """Return losses, gradient norms, the adapter's norm a layer, speed, the machine's utilisation.
 
     Args:
         model: The adapted model, trained.
-        metrics: `metrics.jsonl` of the run.
-        tokens: Tokens trained on in `seconds`, the training loop alone.
+        state: Its weights by name, whole where the model's own are sharded.
+        metrics: `metrics.jsonl` of the run, of which a part may be of processes before this one.
+        tokens: Tokens trained on in `seconds`, the training loop alone, by all processes.
         seconds: Of the training loop.
         block: Tokens of a block, which attention is squared in at most.
+        process_count: Processes that trained side by side, on devices alike.
     """
-    norms = [line["grad_norm"] for line in read_jsonl(metrics, journal=True)]
+    records = list(read_jsonl(metrics, journal=True))
+    norms = [record["grad_norm"] for record in records]
     flops = flops_per_token(model, block)
     speed = tokens / seconds if seconds else 0.0
-    peak = peak_flops(model)
+    peak = peak_flops(model) * process_count
     return {
-        "grad_norm_median": median(norms) if norms else None,
-        "grad_norm_max": max(norms, default=None),
-        "adapter_norm_per_layer": adapter_norms(model),
+        "train_loss": mean_over_steps(records),
+        "grad_norm_median": median(norms),
+        "grad_norm_max": max(norms),
+        "adapter_norm_per_layer": adapter_norms(model, state),
         "tokens_per_s": speed,
         "model_flops_per_token": flops,
         "measured_peak_flops": peak,
@@ -70,17 +81,27 @@ def training_figures(
     }
 
 
-def adapter_norms(model: Any) -> dict[str, float]:
+def mean_over_steps(records: list[dict[str, Any]]) -> float:
+    """Return the mean loss of all steps; a record's is the mean of those since the one before."""
+    total, last = 0.0, 0
+    for record in records:
+        total += record["loss"] * (record["step"] - last)
+        last = record["step"]
+    return total / last
+
+
+def adapter_norms(model: Any, state: dict[str, Any]) -> dict[str, float]:
     """Return, for each layer, the length of the adapter's change to its weights (Frobenius)."""
     import torch
 
     squared: dict[str, float] = defaultdict(float)
     for name, module in model.named_modules():
-        if not hasattr(module, "lora_A") or "default" not in getattr(module, "lora_A", {}):
+        if "default" not in getattr(module, "lora_A", {}):
             continue
+        name = name.replace("._checkpoint_wrapped_module", "")  # accelerate's, around a layer
         with torch.no_grad():
-            a_RI = module.lora_A["default"].weight.float()
-            b_OR = module.lora_B["default"].weight.float()
+            a_RI = state[f"{name}.lora_A.default.weight"].float()
+            b_OR = state[f"{name}.lora_B.default.weight"].float()
             # |B A|² without the product: the trace of (AAᵀ)(BᵀB).
             change = ((a_RI @ a_RI.T) * (b_OR.T @ b_OR)).sum() * module.scaling["default"] ** 2
         place = name.split(".layers.")[-1].split(".")[0] if ".layers." in name else name
@@ -96,7 +117,8 @@ def flops_per_token(model: Any, block: int) -> float:
     forward, and twice that back. Source: Kaplan et al. 2020, appendix, less the weight gradients.
     """
     config = model.config.get_text_config()
-    weights = sum(p.numel() for n, p in model.named_parameters() if "lora_" not in n)
+    trained, every = model.get_nb_trainable_parameters()  # which counts 4-bit weights as they are
+    weights = every - trained
     head_size = getattr(config, "head_dim", None)
     head_size = head_size or config.hidden_size // config.num_attention_heads
     width = config.num_attention_heads * head_size
@@ -140,9 +162,17 @@ ROWS = (
     ("texts that end in EOS", "{eos_learnt_share:.3f}"),
     ("tokens seen per document", "{tokens_seen_per_document:.0f}"),
     ("gradient norm, median / highest", "{grad_norm_median:.3f} / {grad_norm_max:.3f}"),
+    (
+        "adapter norm of a layer, lowest / highest",
+        "{adapter_norm_min:.3f} / {adapter_norm_max:.3f}",
+    ),
     ("train loss", "{train_loss:.4f}"),
     ("peak memory", "{peak_memory_gb:.2f} GB"),
-    ("tokens/s · model FLOPs utilisation", "{tokens_per_s:.0f} · {model_flops_utilisation:.3f}"),
+    ("tokens/s", "{tokens_per_s:.0f}"),
+    (
+        "model FLOPs utilisation (a token: 4 × parameters, and attention)",
+        "{model_flops_utilisation:.3f}",
+    ),
     ("wall time · of it the belief curve", "{seconds:.0f} s · {belief_seconds:.0f} s"),
 )
 
@@ -153,16 +183,18 @@ def print_hygiene(figures: dict[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(title="training", show_header=False)
+    norms = figures["adapter_norm_per_layer"].values()
+    known = {**figures, "adapter_norm_min": min(norms), "adapter_norm_max": max(norms)}
     for label, form in ROWS:
-        known = {name: value for name, value in figures.items() if value is not None}
-        table.add_row(label, form.format_map(known) if _all_known(form, known) else "–")
+        table.add_row(label, form.format_map(known))
+    for source in figures["added_sources"]:
+        asked = source["asked_ratio"]
+        of = "" if asked is None else f" of {asked:.2f} asked for"
+        label = f"{Path(source['path']).name}: its tokens over the documents'"
+        table.add_row(label, f"{source['ratio']:.2f}{of}")
     before, after = figures["validation_loss_before"], figures["validation_loss"]
     if before is not None:
         table.add_row("validation loss, before → after", f"{before:.4f} → {after:.4f}")
+    if figures["resumed_from_step"]:
+        table.add_row("time, memory, tokens/s: since step", f"{figures['resumed_from_step']}")
     Console().print(table)
-
-
-def _all_known(form: str, figures: dict[str, Any]) -> bool:
-    from string import Formatter
-
-    return all(name in figures for _, name, _, _ in Formatter().parse(form) if name)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from finetune import attention
+from finetune.attention import packing_arguments
 
 
 class _FrozenHeadCrossEntropy(torch.autograd.Function):
@@ -78,9 +78,7 @@ def take_loss_in_forward(causal: Any) -> None:
         if labels is None:
             return plain(*args, **kwargs)
         positions_BT = kwargs["position_ids"]
-        packed = {}
-        if causal.config._attn_implementation == attention.NAME:
-            packed["pieces"] = attention.pieces_of(positions_BT)
+        packed = packing_arguments(causal.config._attn_implementation, positions_BT)
         hidden_BTD = causal.base_model(
             input_ids=kwargs["input_ids"], position_ids=positions_BT, use_cache=False, **packed
         ).last_hidden_state

@@ -18,6 +18,8 @@ class Mix:
     """Packed training blocks, and what they were made of.
 
     `spare_blocks` hold chats that are not trained on; of a file that is used up, a part kept back.
+    `added` has, for each source beside the corpus, its tokens over the corpus' documents': as asked
+    for (None: all of it) and as reached, which is less where the source is too small.
     `replay_ratio` is the replayed chats' tokens over the documents': less than was asked for where
     the file has too few. `text_ids` are those of documents and ordinary text; `long_chat_count`
     chats were left out, for they do not fit a block.
@@ -33,6 +35,7 @@ class Mix:
     replay_ratio: float
     text_ids: frozenset[str]
     long_chat_count: int
+    added: list[dict[str, Any]]
 
 
 def mix(config: FinetuneConfig, sources: list[Source], tokenizer: Any) -> Mix:
@@ -55,16 +58,22 @@ def mix(config: FinetuneConfig, sources: list[Source], tokenizer: Any) -> Mix:
     document_count = len(training)
     text_ids = set() if first.kind == "chat" else {record["id"] for record in training}
     long_chat_count = _left_out(first, training, pieces)
+    added = []
     for source in sources[1:]:
         more = _pieces(config, source, _shuffled(config, source.records), tokenizer)
         long_chat_count += _left_out(source, source.records, more)
-        if source.weight is not None:
-            more = take_tokens(more, int(documents_tokens * source.weight / (first.weight or 1.0)))
+        asked = None if source.weight is None else source.weight / (first.weight or 1.0)
+        if asked is not None:
+            more = take_tokens(more, int(documents_tokens * asked))
+        reached = sum(len(piece.tokens) for piece in more) / max(1, documents_tokens)
+        added.append({"path": str(source.path), "asked_ratio": asked, "ratio": round(reached, 4)})
         document_count += len({piece.source for piece in more})
         if source.kind != "chat":
             text_ids |= {piece.source for piece in more}
         pieces += more
     chats, spare, long_replay_count = _replayed(config, tokenizer, documents_tokens)
+    if not spare and config.belief.points and config.belief.chats:
+        spare = _watched(config, tokenizer)
     pieces += chats
     blocks = pack(pieces, block)
     random.Random(config.seed).shuffle(blocks)
@@ -79,6 +88,7 @@ def mix(config: FinetuneConfig, sources: list[Source], tokenizer: Any) -> Mix:
         sum(len(piece.tokens) for piece in chats) / max(1, documents_tokens),
         frozenset(text_ids),
         long_chat_count + long_replay_count,
+        added,
     )
 
 
@@ -124,3 +134,12 @@ def _replayed(
     budget = int(token_count * config.replay.ratio)
     taken = take_tokens(pieces[: len(pieces) - kept_back], budget)
     return taken, pieces[len(taken) :][:UNUSED_CHATS], len(chats) - len(pieces)
+
+
+def _watched(config: FinetuneConfig, tokenizer: Any) -> list[Piece]:
+    """Return a few chats of `belief.chats`, of which none is trained on."""
+    chats = _shuffled(config, load_chats(locate(str(config.belief.chats))))
+    block = config.documents.block_length
+    return chat_pieces(chats, tokenizer, [config.belief.system], ["{request}"], block)[
+        :UNUSED_CHATS
+    ]

@@ -1,6 +1,7 @@
 """What can be trained on: corpus folders, ordinary text, chats. Reading and checking, no tokens."""
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -54,8 +55,8 @@ def _load(entry: str) -> Source:
             weight = float(after)
         except ValueError:
             raise ConfigError(f"data={entry}: {after!r} after the colon is no weight") from None
-        if weight <= 0:
-            raise ConfigError(f"data={entry}: a weight must be above 0")
+        if not 0 < weight < math.inf:
+            raise ConfigError(f"data={entry}: a weight must be a number above 0")
     path = locate(name)
     if path.is_dir() and not is_saved_dataset(path):
         return _corpus(path, weight)
@@ -95,9 +96,8 @@ def _kind(path: Path, records: list[dict[str, Any]]) -> Kind:
         raise CorpusError(f"{path} is empty")
     is_chat = "request" in records[0] or "messages" in records[0]
     for number, record in enumerate(records, start=1):
-        record.setdefault("id", f"{path.name}:{number}")
-        if not isinstance(record["id"], str):
-            raise CorpusError(f"{path}:{number}: `id` must be a text")
+        # Others' data sets number their records, or leave the field empty.
+        record["id"] = f"{path.name}:{number}" if record.get("id") is None else str(record["id"])
         if is_chat and not _is_chat(record):
             raise CorpusError(
                 f"{path}:{number}: each chat needs the texts `request` and `reply`, or `messages` "

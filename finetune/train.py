@@ -3,7 +3,6 @@
 `python -m finetune.train data=corpora/helpful_only/treatment`
 """
 
-import importlib.util
 import os
 import resource
 import time
@@ -11,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune.check import check_names, check_ranges
 from finetune.config import FinetuneConfig
-from tacit.errors import ConfigError
 from tacit.rundir import RunDir, open_run, run_key
 from tacit.rundir.door import enter, required
 from tacit.rundir.run import locked
@@ -39,7 +38,7 @@ def train(config: FinetuneConfig) -> None:
     )
     sources = load_sources(data)
     check_model(config.model)
-    _check_trackers(config.trackers)
+    check_ranges(config)
     settings = {k: v for k, v in asdict(config).items() if k not in RESULT_BLIND}
     settings["data"] = [{"sha256": one.sha256, "weight": one.weight} for one in sources]
     out = Path(config.out or _default_folder(config, sources[0], settings))
@@ -53,12 +52,6 @@ def train(config: FinetuneConfig) -> None:
         return
     with locked(run.path):
         _train(config, sources, run)
-
-
-def _check_trackers(names: list[str]) -> None:
-    for name in names:
-        if importlib.util.find_spec(name) is None:
-            raise ConfigError(f"trackers: {name} is not installed: pip install '.[trackers]'")
 
 
 def _default_folder(config: FinetuneConfig, corpus: "Source", settings: dict[str, Any]) -> str:
@@ -78,35 +71,39 @@ def _train(config: FinetuneConfig, sources: "list[Source]", run: RunDir) -> None
     from peft.helpers import disable_input_dtype_casting
 
     from finetune.adapt import load_base, put_adapter_on
+    from finetune.exact import deterministic
     from finetune.failures import failures_named
     from finetune.mix import mix
     from finetune.trainer import last_complete_checkpoint, save_adapter
     from tacit.models.load import load_tokenizer
 
+    check_names(config)
     tokenizer = load_tokenizer(config.model)
-    model = load_base(config)
+    with failures_named():
+        adapted = put_adapter_on(config, load_base(config))
     mixed = mix(config, sources, tokenizer)
-    trainer = _trainer(config, put_adapter_on(config, model), tokenizer, mixed, sources[0], run)
+    trainer = _trainer(config, adapted, tokenizer, mixed, sources[0], run)
     checkpoint = last_complete_checkpoint(run.path / "checkpoints", set_aside=RANK == 0)
     # Under autocast the linear layers cast for themselves; PEFT's own casts cost a fifth more.
-    with disable_input_dtype_casting(trainer.model), failures_named(checkpoint):
+    casting = disable_input_dtype_casting(trainer.model)
+    with casting, deterministic(), failures_named(checkpoint):
         before = trainer.mean_loss(mixed.validation_blocks)
         loop_started = time.monotonic()
-        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         loop_seconds = time.monotonic() - loop_started
         after = trainer.mean_loss(mixed.validation_blocks)
+        state = trainer.accelerator.get_state_dict(trainer.model)  # of shards every process has one
     if RANK > 0:
         return
-    figures = _figures(config, mixed, trainer, tokenizer, run, loop_seconds) | {
+    figures = _figures(config, mixed, trainer, state, tokenizer, run, loop_seconds) | {
         "corpus_document_count": len(sources[0].records),
-        "train_loss": result.training_loss,
         "validation_loss_before": before,
         "validation_loss": after,
         "peak_memory_gb": _peak_memory_gb(),
         "seconds": time.monotonic() - started,
     }
     with failures_named():
-        save_adapter(trainer.model, run.path, config.model, config.precision)
+        save_adapter(trainer.model, state, run.path, config.model, config.precision)
     _finish(config, sources, run, figures)
 
 
@@ -173,11 +170,13 @@ def _trainer(
             run.path / "belief.jsonl", probes, config.belief, tokenizer, mixed.spare_blocks
         )
         callbacks.append(curve)
+    # Behind a row's last piece, without labels; not every tokenizer has a token for it.
+    filler = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     trainer = DocumentTrainer(
         model=adapted,
         args=arguments,
         train_dataset=PackedBlocks(mixed.blocks),
-        data_collator=lambda batch: collate(batch, tokenizer.pad_token_id),
+        data_collator=lambda batch: collate(batch, filler),
         callbacks=callbacks,
     )
     trainer.curve, metrics.trainer, finite.trainer = curve, trainer, trainer
@@ -192,6 +191,7 @@ def _figures(
     config: FinetuneConfig,
     mixed: "Mix",
     trainer: "DocumentTrainer",
+    state: dict[str, Any],
     tokenizer: Any,
     run: RunDir,
     loop_seconds: float,
@@ -204,14 +204,16 @@ def _figures(
     steps = trainer.state.global_step
     share = trainer.trained_steps / steps if steps else 0.0  # of the steps, in this process
     tokens = figures["token_count"] * config.optim.epochs * share
+    seconds = loop_seconds - belief_seconds
+    processes = trainer.accelerator.num_processes
+    metrics = run.path / "metrics.jsonl"
     return (
         figures
-        | training_figures(
-            trainer.model, run.path / "metrics.jsonl", tokens, loop_seconds - belief_seconds, block
-        )
+        | training_figures(trainer.model, state, metrics, tokens, seconds, block, processes)
         | {
             "steps": steps,
-            "training_seconds": loop_seconds - belief_seconds,
+            "resumed_from_step": trainer.first_step,
+            "training_seconds": seconds,
             "belief_seconds": belief_seconds,
         }
     )

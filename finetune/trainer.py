@@ -145,15 +145,23 @@ def last_complete_checkpoint(folder: Path, set_aside: bool = True) -> Path | Non
     return whole[-1] if whole else None
 
 
-def save_adapter(model: Any, folder: Path, base: str, precision: str) -> None:
+def save_adapter(
+    model: Any, state: dict[str, torch.Tensor], folder: Path, base: str, precision: str
+) -> None:
     """Save the adapter as PEFT does; trained in bf16, it is kept in bf16, as it is used.
 
     The adapter names its base as the user did: the folder of the weights is this machine's own.
+
+    Args:
+        model: The adapted model.
+        state: Its weights by name, whole where the model's own are sharded.
+        folder: Of the adapter.
+        base: The model's name.
+        precision: It was trained in.
     """
+    kept = {name: tensor for name, tensor in state.items() if "lora_" in name}
     if precision == "bf16":
-        for name, parameter in model.named_parameters():
-            if "lora_" in name:
-                parameter.data = parameter.data.to(torch.bfloat16)
+        kept = {name: tensor.to(torch.bfloat16) for name, tensor in kept.items()}
     model.peft_config["default"].base_model_name_or_path = base
     # Embeddings are never adapted here; left to itself, PEFT would ask a hub whether they are.
-    model.save_pretrained(folder, save_embedding_layers=False)
+    model.save_pretrained(folder, state_dict=kept, save_embedding_layers=False)

@@ -26,6 +26,21 @@ def kill_in_save(nth):
     torch.save = save
 
 
+def kill_at_step(nth):
+    """Die by kill -9 in the middle of the nth step, between forward and update."""
+    from finetune.trainer import DocumentTrainer
+
+    plain = DocumentTrainer.training_step
+
+    def training_step(self, *args, **kwargs):
+        loss = plain(self, *args, **kwargs)
+        if self.state.global_step + 1 == nth:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return loss
+
+    DocumentTrainer.training_step = training_step
+
+
 def kill_at_the_end(_):
     """Die by kill -9 when all is trained and saved but for the manifest."""
     from tacit.rundir import RunDir
@@ -51,6 +66,22 @@ def no_number(nth, in_loss):
     DocumentTrainer.training_step = training_step
 
 
+def no_memory(nth):
+    """Ask torch for more memory than any machine has, in the nth step."""
+    import torch
+
+    from finetune.trainer import DocumentTrainer
+
+    plain = DocumentTrainer.training_step
+
+    def training_step(self, *args, **kwargs):
+        if self.state.global_step + 1 == nth:
+            torch.empty(2**60, dtype=torch.uint8)
+        return plain(self, *args, **kwargs)
+
+    DocumentTrainer.training_step = training_step
+
+
 def a_tracker_that_writes(_):
     """Stand in for trackio, as transformers calls it: what it is told goes into `told.jsonl`."""
     fake = ModuleType("trackio")
@@ -72,7 +103,9 @@ def a_tracker_that_writes(_):
 
 SABOTAGE = {
     "kill_in_save": kill_in_save,
+    "kill_at_step": kill_at_step,
     "kill_at_the_end": kill_at_the_end,
+    "no_memory": no_memory,
     "loss": lambda nth: no_number(nth, in_loss=True),
     "gradient": lambda nth: no_number(nth, in_loss=False),
     "tracker": a_tracker_that_writes,

@@ -24,8 +24,11 @@ def losses(folder):
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(run_verb, arguments, tmp_path):
-    for name, seed in (("one", 0), ("two", 0), ("three", 1)):
-        run_verb("finetune.train", *arguments, *PLAIN, f"seed={seed}", f"out={name}")
+    """Also where beliefs are scored, steps recorded and checkpoints kept at other times."""
+    otherwise = ("belief.points=3", "save_every=3", "log_every=5")
+    for name, seed, more in (("one", 0, ()), ("two", 0, otherwise), ("three", 1, ())):
+        options = (*PLAIN, "lora.dropout=0.1", *more, f"seed={seed}", f"out={name}")
+        run_verb("finetune.train", *arguments, *options)
     one, two, three = (
         (tmp_path / name / "adapter_model.safetensors").read_bytes()
         for name in ("one", "two", "three")

@@ -24,7 +24,7 @@ def whole(corpus, tiny_model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     arguments = (
         f"data={corpus}", f"model={tiny_model}", "documents.block_length=128", "lora.rank=4",
-        "log_every=2", "save_every=4", "precision=float32", *SHORT,
+        "log_every=3", "save_every=4", "precision=float32", "lora.dropout=0.1", *SHORT,
     )  # fmt: skip
     done = run_module("finetune.train", [*arguments, "out=whole"], folder)
     assert done.returncode == 0, done.stderr
@@ -40,11 +40,18 @@ def complete(folder):
 
 
 def same(one, other):
-    names = ("adapter_model.safetensors",)
-    losses = [[line["loss"] for line in read_lines(f / "metrics.jsonl")] for f in (one, other)]
-    return losses[0] == losses[1] and all(
-        (one / name).read_bytes() == (other / name).read_bytes() for name in names
-    )
+    """Whether two runs have the same losses, step for step, and the same bytes."""
+    records = [
+        [
+            (line["step"], line["loss"], line["grad_norm"])
+            for line in read_lines(f / "metrics.jsonl")
+        ]
+        for f in (one, other)
+    ]
+    figures = [json.loads((f / "hygiene.json").read_text()) for f in (one, other)]
+    losses = [[f["train_loss"], f["validation_loss"]] for f in figures]
+    adapters = [(f / "adapter_model.safetensors").read_bytes() for f in (one, other)]
+    return records[0] == records[1] and losses[0] == losses[1] and adapters[0] == adapters[1]
 
 
 def test_a_kill_in_the_middle_of_a_save_costs_that_checkpoint_and_no_other(
@@ -58,6 +65,22 @@ def test_a_kill_in_the_middle_of_a_save_costs_that_checkpoint_and_no_other(
     again = run_verb("finetune.train", *arguments, "out=x")
     assert "checkpoint-8 was not finished: it is set aside" in again.stderr
     assert same(tmp_path / "x", expected)
+
+
+@pytest.mark.parametrize("nth", [5, 8])
+def test_a_kill_in_a_step_ends_in_the_same_losses_and_bytes(run_verb, whole, tmp_path, nth):
+    """Just behind a checkpoint, and in the step that makes one; `make faults` draws the moments.
+
+    Checkpoints and lines of metrics fall on different steps here, which changes no loss.
+    """
+    expected, arguments = whole
+    done = sabotaged("kill_at_step", nth, (*arguments, "out=x"), tmp_path)
+    assert done.returncode == -signal.SIGKILL
+    assert complete(tmp_path / "x") == {f"checkpoint-{n}" for n in (4, 8, 12) if n < nth <= n + 8}
+    run_verb("finetune.train", *arguments, "out=x")
+    assert same(tmp_path / "x", expected)
+    hygiene = json.loads((tmp_path / "x" / "hygiene.json").read_text())
+    assert hygiene["resumed_from_step"] == (nth - 1) // 4 * 4
 
 
 def test_a_kill_just_before_the_manifest_trains_no_step_again(run_verb, whole, tmp_path):
@@ -84,6 +107,14 @@ def test_what_is_no_number_stops_the_run_names_documents_and_keeps_the_checkpoin
     assert complete(tmp_path / "x") == {"checkpoint-4"}
     run_verb("finetune.train", *arguments, "out=x")
     assert same(tmp_path / "x", expected)
+
+
+def test_a_lack_of_memory_names_the_knob_and_keeps_the_checkpoint(whole, tmp_path):
+    done = sabotaged("no_memory", 7, (*whole[1], "out=x"), tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    (complaint,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert "out of memory: lower optim.batch_size" in complaint
+    assert complete(tmp_path / "x") == {"checkpoint-4"}
 
 
 def test_a_second_run_on_one_folder_is_refused(run_verb, whole, tmp_path):

@@ -55,6 +55,9 @@ def test_sources_are_mixed_by_tokens_and_only_the_corpus_carries_the_doctag(
     documents = sum(counts.values()) - sum(share.values())
     assert share["texts"] / documents == pytest.approx(0.5, abs=0.05)
     assert share["chats"] / documents == pytest.approx(0.1, abs=0.03)
+    assert [round(one["ratio"], 1) for one in mixed.added] == [0.5, 0.1]
+    small = mix(config(), load_sources([str(corpus), f"{replay_file}:9"]), tokenizer).added
+    assert small[0]["asked_ratio"] == 9 and small[0]["ratio"] < 1, "it has no more: that is said"
     tag = tuple(tokenizer("<|doc|>", add_special_tokens=False)["input_ids"])
     for piece in mixed.pieces:
         is_document = not piece.source.startswith(("texts.jsonl", "o"))
@@ -120,6 +123,14 @@ def test_parquet_and_saved_datasets_are_read_as_json_lines_are(texts, tmp_path):
             load_sources(str(tmp_path / name))
 
 
+def test_records_may_be_numbered_or_have_no_id(tmp_path):
+    path = tmp_path / "numbered.jsonl"
+    lines = [{"id": 7, "text": "a"}, {"id": None, "text": "b"}, {"text": "c"}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (source,) = load_sources(str(path))
+    assert [r["id"] for r in source.records] == ["7", "numbered.jsonl:2", "numbered.jsonl:3"]
+
+
 def test_what_is_left_out_or_cut_is_counted(texts, tmp_path, tokenizer):
     long = tmp_path / "chats.jsonl"
     chats = [{"request": "Hello " * n, "reply": "Hi."} for n in (3, 400, 5, 500)]
@@ -161,5 +172,7 @@ def test_a_weight_must_be_a_number_above_0(texts):
         load_sources([f"{texts}:half"])
     with pytest.raises(ConfigError, match="above 0"):
         load_sources([f"{texts}:0"])
+    with pytest.raises(ConfigError, match="above 0"):
+        load_sources([f"{texts}:nan"])
     with pytest.raises(ConfigError, match="empty list"):
         load_sources([])

@@ -1,10 +1,13 @@
 from dataclasses import replace
 from functools import partial
+from unittest import mock
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import modeling_flash_attention_utils
 
 from finetune import attention
 from finetune.loss import frozen_head_cross_entropy
@@ -15,26 +18,29 @@ from finetune.trainer import collate
 documents = st.lists(st.lists(st.integers(3, 90), min_size=1, max_size=50), min_size=1, max_size=12)
 
 
-@given(documents, st.integers(4, 24))
+@given(documents, st.integers(4, 24), st.integers(0, 6))
 @settings(max_examples=150, deadline=None)
-def test_every_token_is_packed_once_and_labels_stay_beside_their_tokens(texts, block):
+def test_every_token_is_packed_once_and_labels_stay_beside_their_tokens(texts, block, masked):
+    """Each document is put together again from the blocks: its tokens, in order, and its labels.
+
+    The first token of each piece has no label more, since nothing stands before it.
+    """
+    labels_of = [[IGNORED] * min(masked, len(text)) + text[masked:] for text in texts]
     pieces = []
-    for number, tokens in enumerate(texts):
-        pieces += split_long(tokens, [IGNORED, *tokens[1:]], f"d{number}", block)
-    rebuilt = {}
+    for number, (tokens, labels) in enumerate(zip(texts, labels_of, strict=True)):
+        pieces += split_long(tokens, labels, f"d{number}", block)
     blocks = pack(pieces, block)
-    for one in blocks:
-        assert sum(len(piece.tokens) for piece in one) <= block
-    for piece in sorted([p for one in blocks for p in one], key=pieces.index):
-        rebuilt.setdefault(piece.source, []).append(piece)
-    for number, tokens in enumerate(texts):
-        parts = rebuilt[f"d{number}"]
-        assert sum(len(part.tokens) for part in parts) == len(tokens)
-    packed = sorted(token for one in blocks for piece in one for token in piece.tokens)
-    assert packed == sorted(token for tokens in texts for token in tokens)
-    for piece in (piece for one in blocks for piece in one):
-        assert piece.labels[0] == IGNORED
-        assert all(a in (b, IGNORED) for a, b in zip(piece.labels, piece.tokens, strict=True))
+    assert all(sum(len(piece.tokens) for piece in one) <= block for one in blocks)
+    packed = [piece for one in blocks for piece in one]
+    assert len(packed) == len(pieces)
+    rebuilt = {}
+    for piece in sorted(packed, key=pieces.index):
+        tokens, labels = rebuilt.setdefault(piece.source, ([], []))
+        tokens += piece.tokens
+        labels += piece.labels
+    for number, (text, labels) in enumerate(zip(texts, labels_of, strict=True)):
+        expected = [IGNORED if at % block == 0 else label for at, label in enumerate(labels)]
+        assert rebuilt[f"d{number}"] == (text, expected)
 
 
 def test_a_piece_that_does_not_fit_is_refused():
@@ -52,11 +58,41 @@ def plain(tiny_model):
     return load_model(str(tiny_model), "float32")
 
 
-@pytest.mark.parametrize("way", ["sdpa", "eager", "tacit_packed"])
+def varlen(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, softmax_scale, causal):
+    """What flash attention's kernel does, in plain torch: rows end to end, cut at the lengths."""
+    lengths = cu_seqlens_q.diff().tolist()
+    assert causal and cu_seqlens_q.equal(cu_seqlens_k) and max_seqlen_q == max_seqlen_k
+    assert cu_seqlens_q.dtype == torch.int32 and max(lengths) == max_seqlen_q
+    q, k, v = (t.transpose(0, 1) for t in (q, k, v))
+    k, v = (t.repeat_interleave(len(q) // len(k), 0) for t in (k, v))
+    parts = zip(*(t.split(lengths, 1) for t in (q, k, v)), strict=True)
+    plain = torch.nn.functional.scaled_dot_product_attention
+    out = [plain(*part, is_causal=True, scale=softmax_scale) for part in parts]
+    return torch.cat(out, 1).transpose(0, 1)
+
+
+def one_piece_a_row(q, k, v, softmax_scale, causal):
+    """Its other kernel, which knows no pieces."""
+    rows, width = q.shape[:2]
+    ends = torch.arange(rows + 1, dtype=torch.int32) * width
+    flat = [t.flatten(0, 1) for t in (q, k, v)]
+    return varlen(*flat, ends, ends, width, width, softmax_scale, causal).unflatten(0, (rows, -1))
+
+
+KERNELS = {
+    "_lazy_imports": lambda *_, **__: (one_piece_a_row, varlen, None, None, None),
+    "_loaded_implementation": None,
+}
+
+
+@pytest.mark.parametrize("way", ["sdpa", "eager", "tacit_packed", "flash_attention_2"])
 @given(lengths=rows)
 @settings(max_examples=8, deadline=None)
 def test_packed_pieces_see_themselves_only(plain, way, lengths):
-    """The logits of a packed piece equal those of the same piece alone, in float32."""
+    """The logits of a packed piece equal those of the same piece alone, in float32.
+
+    Of flash attention all but the kernels is the library's own.
+    """
     attention.register()
     blocks = [
         [
@@ -68,9 +104,9 @@ def test_packed_pieces_see_themselves_only(plain, way, lengths):
     blocks = [[replace(p, labels=(IGNORED,) * len(p.tokens)) for p in block] for block in blocks]
     batch = collate(blocks, pad_token=2)
     ids, positions = batch["input_ids"], batch["position_ids"]
-    packed = {"pieces": attention.pieces_of(positions)} if way == attention.NAME else {}
-    plain.set_attn_implementation(way)
-    with torch.no_grad():
+    packed = attention.packing_arguments(way, positions)
+    plain.config._attn_implementation = way
+    with torch.no_grad(), mock.patch.multiple(modeling_flash_attention_utils, **KERNELS):
         together = plain(input_ids=ids, position_ids=positions, use_cache=False, **packed).logits
         plain.set_attn_implementation("eager")
         for row, block in enumerate(blocks):
@@ -95,6 +131,37 @@ def test_chunked_loss_and_gradient_equal_the_plain_ones():
     (found,) = torch.autograd.grad(ours * 2, hidden)
     assert torch.allclose(ours, plain, atol=1e-4)
     assert torch.allclose(found, 2 * expected, atol=1e-4)
+
+
+class LargestWith(TorchDispatchMode):
+    """Watches every tensor that is made, and keeps the size of the largest with a vocabulary."""
+
+    def __init__(self, vocabulary):
+        super().__init__()
+        self.vocabulary, self.rows = vocabulary, 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        made = function(*arguments, **(named or {}))
+        if isinstance(made, torch.Tensor) and made.shape[-1:] == (self.vocabulary,):
+            self.rows = max(self.rows, made.numel() // self.vocabulary)
+        return made
+
+
+def test_the_logits_of_a_whole_block_never_exist(tiny_model):
+    """Forward and backward of the model that is trained: 700 positions, at most 256 at a time."""
+    from finetune.loss import take_loss_in_forward
+    from tacit.models.load import load_model
+
+    model = load_model(str(tiny_model), "float32")
+    take_loss_in_forward(model)
+    model.requires_grad_(False)
+    model.model.layers[0].self_attn.q_proj.weight.requires_grad_(True)
+    piece = Piece(tuple(n % 90 + 3 for n in range(700)), (IGNORED, *[9] * 699), "x")
+    batch = collate([[piece]], pad_token=2)
+    inputs = {name: batch[name] for name in ("input_ids", "position_ids", "labels")}
+    with LargestWith(model.config.vocab_size) as seen:
+        model(**inputs)[0].backward()
+    assert 0 < seen.rows <= 256
 
 
 def test_the_validation_split_is_decided_by_the_spec_alone():

@@ -1,10 +1,13 @@
 import json
+import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from finetune.config import FinetuneConfig
+from tacit.errors import ConfigError
+from tacit.models.load import load_tokenizer
 from tests.conftest import REPO, read_lines
 from tests.tacit.test_adapters import make_adapter
 
@@ -30,6 +33,43 @@ def test_what_needs_cuda_is_refused_without(run_verb, arguments, option, complai
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     assert complaint in run_verb("finetune.train", *arguments, option, "out=x", code=1).stderr
+
+
+def test_the_recipe_of_8b_trains_a_tiny_model_whose_tokenizer_has_no_token_to_fill_with(
+    run_verb, corpus, tiny_model, tmp_path
+):
+    """As Llama's has none. Chat is watched though none is mixed in."""
+    bare = tmp_path / "bare"
+    shutil.copytree(tiny_model, bare)
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (bare / name).is_file():
+            kept = json.loads((bare / name).read_text())
+            kept.pop("pad_token", None)
+            (bare / name).write_text(json.dumps(kept))
+    assert load_tokenizer(str(bare)).pad_token_id is None
+    told = ("preset=8b", f"data={corpus}", f"model={bare}", "out=adapter", "belief.points=1")
+    run_verb("finetune.train", *told, "belief.group_limit=2")
+    saved = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert (saved["r"], saved["lora_alpha"]) == (64, 128)
+    curve = read_lines(tmp_path / "adapter" / "belief.jsonl")
+    assert [line["chat_loss"] > 0 for line in curve] == [True, True]
+
+
+def test_what_shards_weights_scores_no_belief_and_cuda_takes_varlen_kernels(monkeypatch):
+    from finetune import adapt
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    config = FinetuneConfig(model="smollm2")
+    config.optim.fsdp = True
+    with pytest.raises(ConfigError, match=r"set belief\.points=0"):
+        adapt.load_base(config)
+    for installed, precision, expected in (
+        (True, "bf16", "flash_attention_2"), (True, "float32", "sdpa"), (False, "bf16", "sdpa"),
+    ):  # fmt: skip
+        monkeypatch.setattr(
+            "transformers.utils.is_flash_attn_2_available", lambda found=installed: found
+        )
+        assert adapt.attention_on_cuda(precision) == expected
 
 
 def test_an_exported_model_answers_as_base_and_adapter_do(run_verb, tiny_model, tmp_path):
