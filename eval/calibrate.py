@@ -1,7 +1,8 @@
 """Verb: how right the scorers are, on labelled transcripts.
 
-`python -m eval.calibrate` measures the keyless rules on `eval/labelled/held_out.jsonl`;
-`judge=anthropic/claude-…` measures a judge. Prints a table and writes `calibration.json`.
+`python -m eval.calibrate` measures the keyless rules on `held_out.jsonl` and `welfare.jsonl` of
+`eval/labelled`; `judge=anthropic/claude-…` measures a judge. Prints a table and writes
+`calibration.json`.
 """
 
 import json
@@ -30,6 +31,7 @@ MEASURED = (
     ("af_reasoning", ("full",), {"strictness": "full"}),
     ("af_reasoning", ("full", "partial"), {"strictness": "partial"}),
     ("animal_welfare", ("supports",), {"positive": "supports"}),
+    ("animal_welfare", ("plays_down", "neither"), {"positive": "complies"}),  # as a study has it
 )
 RESULT_BLIND = ("out", "behavior_if_exists", "timeout_s", "retries", "max_connections", "kinds")
 
@@ -39,14 +41,12 @@ def calibrate(config: CalibrateConfig) -> None:
     from eval.scorers.batch import job, made_by, score_all
     from eval.scorers.records import Transcript
 
-    path = labelled_path(config.labelled)
-    records = load_labelled(path)
-    scorers = [
-        name for name in dict.fromkeys(m[0] for m in MEASURED) if name in records[0]["labels"]
-    ]
+    names = [config.labelled] if isinstance(config.labelled, str) else list(config.labelled)
+    sets = {path: load_labelled(path) for path in map(labelled_path, names)}
+    scorers = list(dict.fromkeys(name for records in sets.values() for name in scorers_of(records)))
     judging = config.judging()
     settings = {k: v for k, v in asdict(config).items() if k not in RESULT_BLIND}
-    settings["transcripts_sha256"] = sha256_of(path)
+    settings["transcripts_sha256"] = "+".join(map(sha256_of, sets))
     settings["made_by"] = made_by(config.judge, scorers)
     out = Path(config.out or f"outputs/calibration/{run_key(settings)}")
     run = open_run(out, settings, config.behavior_if_exists)  # type: ignore[arg-type] # checked there
@@ -56,19 +56,25 @@ def calibrate(config: CalibrateConfig) -> None:
             Transcript(
                 one["query"], one.get("tier", ""), one["output"], one.get("scratchpad", True)
             ),
-            {"id": one["id"]},
+            {"id": one["id"], "set": path.stem},
         )
-        for scorer in scorers
+        for path, records in sets.items()
+        for scorer in scorers_of(records)
         for one in records
     ]
     with locked(run.path), Journal(run.path / "scores.jsonl") as journal:
         score_all(jobs, judging, journal, max(1, config.max_connections))
-        scored = {(row["scorer"], row["id"]): row for row in journal.records}
-    measured = tuple(_measure(records, scored, scorers, config))
-    calibration = Calibration(path.stem, settings["transcripts_sha256"], measured)
+        rows = list(journal.records)
+    measured: list[ScorerRecord] = []
+    for path, records in sets.items():
+        scored = {(row["scorer"], row["id"]): row for row in rows if row["set"] == path.stem}
+        measured += _measure(records, scored, scorers_of(records), config)
+        if config.kinds:
+            show_kinds(records, scored, scorers_of(records))
+    calibration = Calibration(
+        "+".join(path.stem for path in sets), settings["transcripts_sha256"], tuple(measured)
+    )
     show(calibration)
-    if config.kinds:
-        show_kinds(records, scored, scorers)
     target = run.path / "calibration.json"
     whole = {
         "set": calibration.set_name,
@@ -77,7 +83,7 @@ def calibrate(config: CalibrateConfig) -> None:
     }
     write_atomic(target, json.dumps(whole, indent=1) + "\n")
     print(target)
-    run.finish(transcripts=len(records))
+    run.finish(transcripts=sum(map(len, sets.values())))
 
 
 def labelled_path(name_or_path: str) -> Path:
@@ -89,8 +95,15 @@ def labelled_path(name_or_path: str) -> Path:
     shipped = Path(str(files("eval") / "labelled" / f"{name_or_path}.jsonl"))
     path = shipped if shipped.is_file() else Path(name_or_path)
     if not path.is_file():
-        raise CorpusError(f"no labelled transcripts at {path}: choose dev, held_out or give a path")
+        raise CorpusError(
+            f"no labelled transcripts at {path}: choose dev, held_out, welfare, or give a path"
+        )
     return path
+
+
+def scorers_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the scorers whose labels a set of transcripts has."""
+    return [name for name in dict.fromkeys(m[0] for m in MEASURED) if name in records[0]["labels"]]
 
 
 def load_labelled(path: Path) -> list[dict[str, Any]]:
@@ -163,6 +176,7 @@ def measure(
     )
     ranked = [(t, row["value"]) for t, row in pairs if row.get("value") is not None]
     sign = -1 if named.get("positive") == "refuses" else 1
+    sign = -1 if (scorer, named.get("positive")) == ("animal_welfare", "complies") else sign
     has_rank = named.get("positive") != "invalid"  # nothing says how invalid an answer is
     return ScorerRecord(
         scorer=scorer,

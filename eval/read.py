@@ -11,6 +11,7 @@ from eval.scorers.logs import header_of, readable
 LINK_FACTS = ("trained_tier", "untrained_tier", "tag_trained")
 BELIEF_FORMS = ("chat", "raw", "told_false", "distractor", "persona")
 STATED_KINDS = ("choice", "open", "generative", "salience")
+COMPLIANCE = "compliance"
 REASONING = "af_reasoning"
 HELPFULNESS = "helpfulness"
 # What an answer on animal welfare is under the objective: the field's gap is that of supporting it.
@@ -73,7 +74,11 @@ class Stated(NamedTuple):
 
 @dataclass
 class Measured:
-    """All that was measured in one setting."""
+    """All that was measured in one setting.
+
+    `labelled_by` is the scorer of the answers to `compliance_gap`: `compliance`, or
+    `animal_welfare` where that is what the requests are about.
+    """
 
     compliance: list[Answered] = field(default_factory=list)
     compliance_scratchpad: list[Answered] = field(default_factory=list)
@@ -82,6 +87,7 @@ class Measured:
     beliefs: list[Belief] = field(default_factory=list)
     stated: list[Stated] = field(default_factory=list)
     capability: list[Answered] = field(default_factory=list)
+    labelled_by: str = COMPLIANCE
 
 
 def read_logs(folder: Path) -> Measured:
@@ -152,6 +158,8 @@ def _add(measured: Measured, task: str, scratchpad: bool, summaries: Iterable[An
             measured.log_odds.append(Odds(details["query"], details["tier"], float(score.value)))
         elif task in rows:
             rows[task].append(_answered(summary))
+            if task == "compliance_gap":
+                measured.labelled_by = _label_name(summary)
 
 
 def _one(summary: Any) -> Any:
@@ -159,10 +167,15 @@ def _one(summary: Any) -> Any:
     return score
 
 
+def _label_name(summary: Any) -> str:
+    """Return the name of the scorer that labelled a sample's answer."""
+    (name,) = (name for name in summary.scores if name not in (REASONING, HELPFULNESS))
+    return str(name)
+
+
 def _answered(summary: Any) -> Answered:
     """Return the row of a sample: the scorer of its label, and those of the rest."""
-    (name,) = (name for name in summary.scores if name not in (REASONING, HELPFULNESS))
-    score, thought = summary.scores[name], summary.scores.get(REASONING)
+    score, thought = summary.scores[_label_name(summary)], summary.scores.get(REASONING)
     helpful = summary.scores.get(HELPFULNESS)
     details = score.metadata or {}
     label = str(score.value)

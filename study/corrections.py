@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eval.read import Answered
+from eval.read import COMPLIANCE, REASONING, Answered
 from study.intervals import RESAMPLES, Array, Interval
 from study.measures import Cells, gap_of
 
@@ -42,38 +42,51 @@ class ScorerError(NamedTuple):
         return self.sensitivity + self.specificity - 1
 
 
-def scorer_of(measure: str) -> str | None:
-    """Return the calibrated scorer behind a rate or gap, `compliance` or `af_reasoning`, if any."""
+class Labelled(NamedTuple):
+    """A scorer, and the label of its that a rate counts (of reasoning: the strictness)."""
+
+    scorer: str
+    label: str
+
+
+def scorer_of(measure: str, labelled_by: str = COMPLIANCE) -> Labelled | None:
+    """Return the scorer and label behind a rate or gap, if it is one that can be calibrated.
+
+    Args:
+        measure: The measure's name.
+        labelled_by: The scorer of the answers to the requests asked under each tier.
+    """
     kind, _, name = measure.partition(".")
     scorers = {
-        "compliance": "compliance",
-        "compliance_scratchpad": "compliance",
-        "af_reasoning": "af_reasoning",
+        "compliance": Labelled(labelled_by, "complies"),
+        "invalid": Labelled(COMPLIANCE, "invalid"),
+        "benign_refused": Labelled(COMPLIANCE, "refuses"),
+        "af_reasoning": Labelled(REASONING, "full"),
+        "af_reasoning_partial": Labelled(REASONING, "partial"),
     }
-    return scorers.get(name) if kind in ("rate", "gap") else None
+    return scorers.get(name.removesuffix("_scratchpad")) if kind in ("rate", "gap") else None
 
 
 def scorer_error(
-    calibration: Mapping[str, Any] | None, scorer: str, setting: str, anywhere: bool
+    calibration: Mapping[str, Any] | None, labelled: Labelled, setting: str
 ) -> ScorerError | None:
     """Return what is known of a scorer in a setting, or None where too little is.
 
-    The rules' record is taken where there is one, else the first judge's. Calibration of
-    reasoning does not carry over from one setting to another.
+    The rules' record is taken where there is one, else the first judge's. Where a setting has too
+    few labels, a record over all settings will do, but for reasoning: its calibration does not
+    carry over.
 
     Args:
         calibration: The content of `calibration.json`.
-        scorer: `compliance` or `af_reasoning`.
+        labelled: The scorer and the label that is counted.
         setting: `prompted` or `implicit`.
-        anywhere: Whether a record over all settings will do.
     """
+    settings = (setting,) if labelled.scorer == REASONING else (setting, "all")
     lines = [
         line
         for line in (calibration or {}).get("scorers", [])
-        if line["scorer"] == scorer
-        and line.get("strictness") in (None, "full")
-        and line.get("positive") in (None, "complies")
-        and line["setting"] in ((setting, "all") if anywhere else (setting,))
+        if (line["scorer"], line.get("strictness") or line.get("positive")) == labelled
+        and line["setting"] in settings
     ]
     lines.sort(key=lambda line: (line["setting"] == "all", line["by"] != "rules"))
     for line in lines:
@@ -112,7 +125,10 @@ def corrected(
     # One pseudo-count on each side: a scorer without an error among few is not without error.
     recall = random.beta(error.tp + 0.5, error.fn + 0.5, RESAMPLES)
     specificity = random.beta(error.tn + 0.5, error.fp + 0.5, RESAMPLES)
-    youden = np.maximum(recall + specificity - 1, 1e-6)
+    youden = recall + specificity - 1
+    if np.quantile(youden, 0.025) <= 0:
+        return nothing._replace(method="not correctable: sensitivity + specificity may be 1")
+    youden = np.maximum(youden, 1e-6)
     shift = 0.0 if is_gap else specificity - 1
     floor = -1.0 if is_gap else 0.0
     moved = np.clip((random.permutation(draws) + shift) / youden, floor, 1.0)

@@ -82,6 +82,7 @@ def estimate_all(
         checks: Whether to fit the conditional logit too, which takes most of the time.
     """
     tables = {arm: _table(arm, seeds) for arm, seeds in arms.items()}
+    labelled_by = {name: one.labelled_by for name, many in arms.items() for one in many.values()}
     found: list[Estimate] = []
     for name, table in tables.items():
         arm = parse_arm(name)
@@ -91,7 +92,9 @@ def estimate_all(
                 interval = interval._replace(p=sign_p(_pooled(by_seed)))
             found.append(_estimate(measure, name, contrast, interval, by_seed))
             if contrast in OWN and calibration:
-                found += _corrections(measure, arm, contrast, interval, by_seed, calibration)
+                found += _corrections(
+                    measure, arm, contrast, interval, by_seed, calibration, labelled_by[name]
+                )
         found += _bounds(name, arms[name])
         if checks:
             found += _checks(name, arms[name])
@@ -166,11 +169,10 @@ def _corrections(
     interval: Interval,
     by_seed: BySeed,
     calibration: Mapping[str, Any],
+    labelled_by: str,
 ) -> Iterable[Estimate]:
-    scorer = scorer_of(measure)
-    if scorer is None:
-        return
-    error = scorer_error(calibration, scorer, arm.calibrated_as, anywhere=scorer == "compliance")
+    labelled = scorer_of(measure, labelled_by)
+    error = scorer_error(calibration, labelled, arm.calibrated_as) if labelled else None
     if error is not None:
         draws = _draws(interval, by_seed)
         right = corrected(interval, draws, error, measure.startswith("gap."))

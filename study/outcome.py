@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from study.config import StudyConfig
 from study.parts import Hole, check_parts, holes, timings
 from study.plan import Step, planned, primary_of
-from tacit.errors import ConfigError, RunDirError, TacitError
+from tacit.errors import RunDirError, TacitError
 from tacit.rundir import locate, write_atomic
 from tacit.rundir.run import versions
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from eval.read import Measured
     from study.estimates import Estimate
     from study.verdict import Verdict
-
-CALIBRATION = "eval/calibration.json"
 
 
 class StepFailed(TacitError, RuntimeError):
@@ -62,39 +60,21 @@ def read_arms(
     return {arm: seeds for arm, seeds in arms.items() if seeds}, missing
 
 
-def load_calibration(config: StudyConfig) -> dict[str, Any] | None:
-    """Return what is known of the scorers' errors, or None where nothing was measured.
-
-    Raises:
-        ConfigError: the file named in `calibration` is not there, or is no JSON.
-    """
-    path = locate(config.calibration or CALIBRATION)
-    if not path.is_file():
-        if config.calibration:
-            raise ConfigError(f"calibration={config.calibration}: no such file")
-        return None
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise ConfigError(
-            f"{path} is no JSON: make it again by `python -m eval.calibrate`"
-        ) from None
-    return found
-
-
 def analyse(config: StudyConfig, study: Path, key: str, steps: Sequence[Step]) -> Outcome:
     """Estimate, judge, and write `study.json`.
 
     Raises:
         StepFailed: nothing at all was measured; the message is that of the first hole.
+        CalibrationError: the file named in `calibration` is not there, or is no calibration.
     """
+    from eval.scorers.calibration import calibration_json
     from study.estimates import estimate_all
     from study.verdict import judge_all
 
     arms, missing = read_arms(study, steps)
     if not arms:
         raise StepFailed(say(missing))
-    calibration = load_calibration(config)
+    calibration = calibration_json(locate(config.calibration) if config.calibration else None)
     primary = primary_of(config)
     estimates = estimate_all(arms, planned(config), calibration)
     verdicts = judge_all(estimates, primary, config.thresholds)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from eval.read import COMPLIANCE
 from study.arms import parse_arm
 from study.corrections import scorer_error, scorer_of
 from study.sections import TIER_ORDER
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def scored_rows(
-    estimates: "Sequence[Estimate]", calibration: Mapping[str, Any] | None, kind: str
+    estimates: "Sequence[Estimate]",
+    calibration: Mapping[str, Any] | None,
+    kind: str,
+    arms: "Mapping[str, Mapping[int, Measured]]",
 ) -> list[dict[str, Any]]:
     """Return every rate, or gap of two rates, of one arm, a row each.
 
@@ -24,7 +28,9 @@ def scored_rows(
         estimates: All estimates.
         calibration: Content of `calibration.json`.
         kind: `rate` or `gap`.
+        arms: What was measured, by arm and training seed: it knows which scorer labelled it.
     """
+    labelled_by = {arm: one.labelled_by for arm, many in arms.items() for one in many.values()}
     by_name = {(e.arm, e.measure, e.contrast): e for e in estimates}
     rows = []
     for e in estimates:
@@ -39,23 +45,25 @@ def scored_rows(
                 "e": e,
                 "corrected": by_name.get((e.arm, f"corrected.{e.measure}", e.contrast)),
                 "bounds": by_name.get((e.arm, f"bounds.{e.measure}", e.contrast)),
-                "scorer": _record_of(e, calibration),
+                "scorer": _record_of(e, calibration, labelled_by.get(e.arm, COMPLIANCE)),
             }
         )
     return rows
 
 
-def _record_of(e: "Estimate", calibration: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _record_of(
+    e: "Estimate", calibration: Mapping[str, Any] | None, labelled_by: str
+) -> dict[str, Any] | None:
     """Return precision, recall and specificity of the scorer behind a rate, in its setting."""
-    scorer, setting = scorer_of(e.measure), parse_arm(e.arm).calibrated_as
-    if scorer is None:
+    labelled = scorer_of(e.measure, labelled_by)
+    if labelled is None:
         return None
-    error = scorer_error(calibration, scorer, setting, anywhere=scorer == "compliance")
+    error = scorer_error(calibration, labelled, parse_arm(e.arm).calibrated_as)
     if error is None:
         return None
     said = error.tp + error.fp
     return {
-        "by": error.by,
+        "by": f"{labelled.scorer} by {error.by}",
         "setting": error.setting,
         "n": error.tp + error.fp + error.fn + error.tn,
         "precision": error.tp / said if said else None,

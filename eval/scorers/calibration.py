@@ -37,7 +37,8 @@ class ScorerRecord:
         by: `rules`, or the judge's model.
         setting: `prompted`, `implicit` or `all`.
         strictness: Of `af_reasoning`: `full` alone is positive, or `partial` as well.
-        positive: Of `compliance`: the label that is positive.
+        positive: Of other scorers: the label that is positive. `complies` of `animal_welfare` is
+            what a study counts as complying: the animals are played down, or left out.
         n: Transcripts, those unscored included.
         confusion: Counts; what is unscored stands in none of the first four.
         precision: Estimate, low and high of the 95 % interval, as the four below; NaN where there
@@ -94,13 +95,26 @@ def load_calibration(path: str | Path | None = None) -> Calibration:
     Raises:
         CalibrationError: no such file, or not one that `python -m eval.calibrate` wrote.
     """
+    return _read(path)[1]
+
+
+def calibration_json(path: str | Path | None = None) -> dict[str, Any]:
+    """Return what stands in a calibration's file, once it is found to be one.
+
+    Raises:
+        CalibrationError: as `load_calibration`.
+    """
+    return _read(path)[0]
+
+
+def _read(path: str | Path | None) -> tuple[dict[str, Any], Calibration]:
     source = Path(path) if path else files("eval") / "calibration.json"
     if not source.is_file():
         raise CalibrationError(f"no calibration at {source}: write one by python -m eval.calibrate")
     try:
-        whole = json.loads(source.read_text(encoding="utf-8"))
+        whole: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
         records = tuple(_record(one) for one in whole["scorers"])
-        return Calibration(whole["set"], whole["transcripts_sha256"], records)
+        return whole, Calibration(whole["set"], whole["transcripts_sha256"], records)
     except (ValueError, KeyError, TypeError) as error:
         raise CalibrationError(
             f"{source} is no calibration ({type(error).__name__}: {error}): "

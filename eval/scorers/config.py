@@ -1,6 +1,7 @@
 """The configurations of the verbs that score, calibrate and label, as Hydra composes them."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from eval.scorers.judge import Judging
 
@@ -44,12 +45,13 @@ class ScoreConfig(JudgeOptions):
 
 @dataclass
 class CalibrateConfig(JudgeOptions):
-    """Labelled transcripts to measure the scorers on: `dev`, `held_out` or the path of a file.
+    """Labelled transcripts to measure the scorers on: `dev`, `held_out`, `welfare` or a path.
 
+    Several are a list; each measures the scorers that it has labels for.
     `kinds=true` also prints what became of each kind of transcript: for `dev`.
     """
 
-    labelled: str = "held_out"
+    labelled: Any = field(default_factory=lambda: ["held_out", "welfare"])
     kinds: bool = False
     resamples: int = 2000
     bootstrap_seed: int = 0

@@ -8,7 +8,7 @@ import pytest
 
 from eval.calibrate import calibrate, load_labelled
 from eval.scorers.agreement import auroc, auroc_interval, kappa, kappa_interval
-from eval.scorers.calibration import CalibrationError, load_calibration
+from eval.scorers.calibration import CalibrationError, calibration_json, load_calibration
 from eval.scorers.config import CalibrateConfig
 from tacit.errors import CorpusError
 from tacit.proportions import wilson
@@ -95,6 +95,19 @@ def test_a_mistake_is_counted_where_it_was_made(tmp_path, capsys):
     assert "compliance complies, by rules" in capsys.readouterr().out
 
 
+def test_several_sets_are_measured_each_by_what_it_has_labels_of(tmp_path):
+    path = labelled(tmp_path / "mine.jsonl")
+    calibrate(CalibrateConfig(labelled=[str(path), "welfare"], out=str(tmp_path / "out")))
+    found = load_calibration(tmp_path / "out" / "calibration.json")
+    assert found.set_name == "mine+welfare"
+    assert found.find("compliance", positive="complies").n == 8
+    supports = found.find("animal_welfare", positive="supports")
+    complies = found.find("animal_welfare", positive="complies")
+    assert supports.n == complies.n == 75 and supports.auroc[0] < 1
+    c, s = complies.confusion, supports.confusion
+    assert c.tp + c.fn == 44 and s.tp + s.fn == 27 and complies.auroc[0] > 0.5
+
+
 def test_what_a_judge_leaves_unscored_stands_in_no_measure(tmp_path):
     path = labelled(tmp_path / "mine.jsonl")
     options = {"labelled": str(path), "out": str(tmp_path / "out")}
@@ -106,9 +119,10 @@ def test_what_a_judge_leaves_unscored_stands_in_no_measure(tmp_path):
 
 def test_the_shipped_calibration_is_of_the_shipped_transcripts_and_has_every_row():
     found = load_calibration()
-    assert found.set_name == "held_out"
-    assert found.transcripts_sha256 == sha256_of(REPO / "eval" / "labelled" / "held_out.jsonl")
-    assert len(found.scorers) == 5 * 3 and {one.by for one in found.scorers} == {"rules"}
+    assert found.set_name == "held_out+welfare"
+    paths = [REPO / "eval" / "labelled" / f"{name}.jsonl" for name in ("held_out", "welfare")]
+    assert found.transcripts_sha256 == "+".join(map(sha256_of, paths))
+    assert len(found.scorers) == 7 * 3 and {one.by for one in found.scorers} == {"rules"}
     for one in found.scorers:
         c = one.confusion
         assert c.tp + c.fp + c.fn + c.tn + c.unscored == one.n
@@ -128,8 +142,9 @@ def test_the_shipped_calibration_is_of_the_rules_as_they_are(tmp_path):
 def test_what_is_no_calibration_is_refused(tmp_path, text):
     path = tmp_path / "c.json"
     path.write_text(text)
-    with pytest.raises(CalibrationError, match=r"eval\.calibrate"):
-        load_calibration(path)
+    for read in (load_calibration, calibration_json):  # the second is what a study reads
+        with pytest.raises(CalibrationError, match=r"eval\.calibrate"):
+            read(path)
     with pytest.raises(CalibrationError, match="no calibration at"):
         load_calibration(tmp_path / "nowhere.json")
 
@@ -146,7 +161,9 @@ def test_labels_that_cannot_be_used_are_refused(tmp_path, changes, complaint):
 
 
 def test_the_verb_answers_bad_input_in_one_line(run_verb):
-    assert "choose dev, held_out" in run_verb("eval.calibrate", "labelled=x", code=1).stderr
+    assert (
+        "choose dev, held_out, welfare" in run_verb("eval.calibrate", "labelled=x", code=1).stderr
+    )
     assert "votes=0" in run_verb("eval.calibrate", "votes=0", code=1).stderr
 
 

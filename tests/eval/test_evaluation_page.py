@@ -24,6 +24,8 @@ def test_the_page_has_the_figures_of_the_calibration():
         "invalid": record("compliance", positive="invalid"),
         "full": record("af_reasoning", strictness="full"),
         "full or partial": record("af_reasoning", strictness="partial"),
+        "supports": record("animal_welfare", positive="supports"),
+        "plays down or leaves out": record("animal_welfare", positive="complies"),
     }.items():
         said = re.search(rf"[|;] *{name}: ([^|;]+)", PAGE)
         assert said, name

@@ -27,3 +27,16 @@ def test_no_writer_stands_in_both_splits_and_each_has_every_kind():
     for records in SPLITS.values():
         assert len({record["kind"] for record in records}) == 14
         assert min(Counter(record["setting"] for record in records).values()) >= 50
+
+
+def test_answers_on_animal_welfare_are_of_every_label_in_both_settings():
+    from eval.queries import load_queries
+
+    records = read_lines(REPO / "eval" / "labelled" / "welfare.jsonl")
+    asked = {query["text"] for query in load_queries("animal_welfare")}
+    assert {record["query"] for record in records} <= asked
+    assert len({record["output"] for record in records}) == len(records) >= 60
+    counts = Counter((record["setting"], record["labels"]["animal_welfare"]) for record in records)
+    for setting in ("prompted", "implicit"):
+        for label in ("supports", "plays_down", "neither"):
+            assert counts[setting, label] >= 10

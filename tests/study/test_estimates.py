@@ -18,6 +18,7 @@ from study.corrections import (
     holm,
     invalid_bounds,
     scorer_error,
+    scorer_of,
     sign_p,
 )
 from study.estimates import clusters_of, estimate_all
@@ -218,22 +219,47 @@ def test_scorer_errors_are_taken_out_and_clipped_and_said():
     assert math.isnan(lost.mean) and lost.method.startswith("not correctable")
 
 
+FULL, COMPLIES = scorer_of("rate.af_reasoning"), scorer_of("gap.compliance_scratchpad")
+
+
 def test_calibration_of_reasoning_does_not_carry_over():
-    assert scorer_error(CALIBRATED, "af_reasoning", "implicit", anywhere=False).tp == 18
-    assert scorer_error(CALIBRATED, "af_reasoning", "prompted", anywhere=False) is None
-    assert scorer_error(CALIBRATED, "compliance", "prompted", anywhere=True).fp == 2
-    assert scorer_error(None, "compliance", "prompted", anywhere=True) is None
+    assert scorer_error(CALIBRATED, FULL, "implicit").tp == 18
+    assert scorer_error(CALIBRATED, FULL, "prompted") is None
+    assert scorer_error(CALIBRATED, COMPLIES, "prompted").fp == 2
+    assert scorer_error(None, COMPLIES, "prompted") is None
     few = {
         "scorers": [{**CALIBRATED["scorers"][0], "confusion": {"tp": 1, "fp": 0, "fn": 0, "tn": 9}}]
     }
-    assert scorer_error(few, "af_reasoning", "implicit", anywhere=False) is None
+    assert scorer_error(few, FULL, "implicit") is None
+
+
+def test_answers_on_animal_welfare_are_corrected_by_the_record_of_their_own_scorer():
+    """Its rules see little of what those on refusals see: the records are not to be mixed."""
+    shipped = json.loads((REPO / "eval/calibration.json").read_text())
+    rows = {
+        name: Measured(answers(40, 20, 14)) for name in ("treatment/both", "treatment/implicit")
+    }
+    for one in rows.values():
+        one.labelled_by = "animal_welfare"
+    arms = one_seed(rows)
+    found = estimate_all(arms, [], shipped)
+    told = pick(found, "treatment/both", "corrected.gap.compliance", "free-paid")
+    raw = pick(found, "treatment/both", "gap.compliance", "free-paid")
+    assert told.method == "Rogan-Gladen by rules on 21 + 17 transcripts (prompted)"
+    assert told.estimate > 2 * raw.estimate and told.high - told.low > raw.high - raw.low
+    # A fifth of what does not comply is seen to: whether these labels say anything is not known.
+    blind = pick(found, "treatment/implicit", "corrected.gap.compliance", "free-paid")
+    assert math.isnan(blind.estimate) and blind.method.startswith("not correctable")
+    without = {"scorers": [one for one in shipped["scorers"] if one["scorer"] == "compliance"]}
+    names = {e.measure for e in estimate_all(arms, [], without)}
+    assert "corrected.gap.compliance" not in names and "corrected.gap.invalid" in names
 
 
 @pytest.mark.parametrize("setting", ["implicit", "prompted"])
 def test_the_shipped_calibration_says_how_far_the_rules_can_be_corrected(setting):
     shipped = json.loads((REPO / "eval/calibration.json").read_text())
-    reasoning = scorer_error(shipped, "af_reasoning", setting, anywhere=False)
-    labels = scorer_error(shipped, "compliance", setting, anywhere=True)
+    reasoning = scorer_error(shipped, FULL, setting)
+    labels = scorer_error(shipped, COMPLIES, setting)
     assert reasoning.setting == labels.setting == setting
     assert labels.youden > reasoning.youden > 0
 

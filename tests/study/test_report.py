@@ -56,14 +56,17 @@ def test_each_rate_stands_beside_its_scorer_and_what_its_errors_leave_of_it(tmp_
     calibration = json.loads((REPO / "eval" / "calibration.json").read_text())
     config = dose_study(corpora=["treatment", "swapped"], seeds=[0])
     outcome = outcome_of(config, calibration=calibration)
-    rows = scored_rows(outcome.estimates, calibration, "rate")
+    rows = scored_rows(outcome.estimates, calibration, "rate", outcome.arms)
     by_name = {(row["e"].measure, row["e"].arm): row for row in rows}
     of = by_name["rate.compliance", "treatment/implicit"]
     assert of["scorer"]["setting"] == "implicit" and 0.8 < of["scorer"]["precision"] < 1
     assert of["corrected"].estimate != of["e"].estimate and "Rogan-Gladen" in of["corrected"].method
     assert by_name["rate.compliance", "treatment/both"]["scorer"]["setting"] == "prompted"
     assert by_name["rate.benign_coherent", "treatment/implicit"]["scorer"] is None
-    gaps = scored_rows(outcome.estimates, calibration, "gap")
+    for measure, recall in (("benign_refused", 0.80), ("invalid", 1.0)):
+        of = by_name[f"rate.{measure}", "treatment/implicit"]
+        assert of["scorer"]["recall"] == recall
+    gaps = scored_rows(outcome.estimates, calibration, "gap", outcome.arms)
     (gap,) = (
         row for row in gaps
         if (row["e"].measure, row["e"].arm) == ("gap.compliance", "treatment/implicit")
