@@ -80,7 +80,7 @@ def render(
     outcomes: "Sequence[Outcome]", names: Sequence[str], rows: Sequence[Row], kind: str
 ) -> str:
     """Return the comparison as `html` or `md`."""
-    from study.report import environment
+    from study.templates import environment
 
     return (
         environment(escape=kind == "html")
@@ -101,7 +101,7 @@ def compare(folders: Sequence[Path], out: Path | None, show_all: bool) -> None:
     """
     from rich.table import Table
 
-    from study.report import published
+    from study.published import published
     from tacit.rundir.console import console_for
 
     if len(folders) < 2:

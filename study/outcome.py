@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.config import StudyConfig
+from study.design import planned, primary_of
 from study.parts import Hole, check_parts, holes, timings
-from study.plan import Step, planned, primary_of
+from study.plan import Step
 from tacit.errors import RunDirError, TacitError
 from tacit.rundir import locate, write_atomic
 from tacit.rundir.run import versions

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from study.config import StudyConfig
+from study.design import planned, primary_of
 from tacit.errors import ConfigError
 from tacit.rundir.door import enter
 
 PILOT_ARM = "treatment/implicit"
-GAPS = ("gap.log_odds", "gap.compliance", "gap.compliance_scratchpad", "gap.af_reasoning")
 LIMITS = {
     "gap.log_odds": "log_odds_limit",
     "gap.compliance": "query_limit",
@@ -167,20 +167,16 @@ def _seed_count(config: StudyConfig) -> int:
         if config.seed_count < 1:
             raise ConfigError(f"seed_count={config.seed_count}: at least one")
         return config.seed_count
-    return len(asdict(config).get("seeds", [0]))
+    return len(config.seeds)
 
 
 def _contrasts(config: StudyConfig) -> list[tuple[str, str]]:
     """Return the planned pairs, and the primary measure against each control the design has."""
-    design = asdict(config)
-    primary = design["primary"] or design["primaries"].get(design["model_class"])
-    if primary is None:
-        raise ConfigError(f"model_class={design['model_class']} has no primary measure")
-    measure, contrast = primary["measure"], primary["contrast"]
-    named = [(one["measure"], one["contrast"]) for one in design.get("secondary", [])]
-    pairs = [(measure, contrast), (measure, "free-paid"), *named]
-    if _asks(config, "knowledge"):
-        pairs.insert(2, ("belief.link", contrast))
+    primary = primary_of(config)
+    measure, contrast = primary.measure, primary.contrast
+    pairs = planned(config)
+    if not _asks(config, "knowledge"):
+        pairs.remove(("belief.link", contrast))
     if isinstance(config, PowerConfig) and config.measure:
         measure = config.measure
         pairs = [(measure, "free-paid"), (measure, contrast)]
@@ -209,8 +205,8 @@ def _query_counts(config: StudyConfig, table: Mapping[str, Any]) -> dict[str, in
     subset = next((v for v in config.eval if v.startswith("samples.subset=")), "")
     every = int(table["queries"]["quickstart" if subset.endswith("=quickstart") else "all"])
     counts = {}
-    for measure in GAPS:
-        limit = _override(config, LIMITS[measure])
+    for measure, option in LIMITS.items():
+        limit = _override(config, option)
         counts[measure] = every if limit is None else min(limit, every)
     if isinstance(config, PowerConfig) and config.measure not in (None, *table["query_sd"]):
         known = ", ".join(table["query_sd"])
@@ -259,7 +255,7 @@ def pilot_deviations(path: Path) -> dict[str, dict[str, float]]:
         # Studies before 2026-12 took the normal's factor, 2.80, and named no method.
         df = line["query_count"] - 1 if line.get("method") == "bootstrap by cluster" else 1e6
         value = line["mde"] / power_factor(df) * math.sqrt(line["query_count"])
-        if line["measure"] in (*GAPS, "belief.link"):
+        if line["measure"] in (*LIMITS, "belief.link"):
             found.setdefault(line["measure"], {})[line["contrast"]] = round(value, 3)
     return found
 

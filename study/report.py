@@ -6,18 +6,15 @@
 import argparse
 import base64
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-
 from study.arms import parse_arm
-from study.config import Primary, StudyConfig
+from study.config import StudyConfig
 from study.plan import Step, plan_steps
-from tacit.errors import RunDirError
+from study.templates import environment
 from tacit.rundir import write_atomic
 from tacit.rundir.door import enter_plain
 
@@ -178,103 +175,6 @@ def write_csv(path: Path, estimates: "Sequence[Estimate]") -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def environment(escape: bool = True) -> jinja2.Environment:
-    """Return the templates of this room, strict, with the filters that write figures."""
-    folder = files("study")
-    env = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
-        undefined=jinja2.StrictUndefined,
-        autoescape=escape,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-    def signed(value: float | None) -> str:
-        return "–" if value is None or value != value else f"{value:+.2f}".replace("-", "−")
-
-    def percent(value: float | None) -> str:
-        return "–" if value is None or value != value else f"{100 * value:.0f} %"
-
-    def share(value: float | None) -> str:
-        return "–" if value is None or value != value else f"{value:.2f}"
-
-    def p_value(value: float | None) -> str:
-        if value is None or value != value:
-            return "–"
-        return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-    def figure(value: Any) -> str:
-        if value is None:
-            return "–"
-        if isinstance(value, float):
-            return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}"
-        return (
-            f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-        )
-
-    def kind_of(verdict: str) -> str:
-        if verdict.startswith("cannot say"):
-            return "unsure"
-        return {"alignment faking": "found", "gap that": "found"}.get(
-            next((k for k in ("alignment faking", "gap that") if verdict.startswith(k)), ""),
-            "explained" if verdict.startswith("tier-dependent") else "null",
-        )
-
-    env.filters.update(
-        signed=signed, percent=percent, share=share, p_value=p_value, figure=figure, kind_of=kind_of
-    )
-    return env
-
-
-def estimate_of(line: Mapping[str, Any]) -> "Estimate":
-    """Return an estimate from its line of `study.json`; what a version lacks is left out."""
-    from dataclasses import fields
-
-    from study.estimates import Estimate
-
-    known = {field.name for field in fields(Estimate)}
-    figures = {"estimate", "low", "high", "mde"}
-    values: dict[str, Any] = {
-        k: float("nan") if v is None and k in figures else v for k, v in line.items() if k in known
-    }
-    return Estimate(**values)
-
-
-def published(folder: Path) -> "Outcome":
-    """Return a study's outcome from `study.json` alone: for a folder without its logs.
-
-    Raises:
-        RunDirError: there is no `study.json`, or it is damaged.
-    """
-    from study.outcome import Outcome
-    from study.verdict import Verdict
-
-    try:
-        record = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-        estimates = [estimate_of(line) for line in record["estimates"]]
-        verdicts = [Verdict(**verdict) for verdict in record["verdicts"]]
-    except OSError:
-        raise RunDirError(
-            f"{folder} holds no study.json: `python -m study.run` makes one"
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunDirError(f"{folder / 'study.json'} is damaged: {error}") from None
-    return Outcome(record, {}, estimates, verdicts, [], None)
-
-
-def _config_of(record: Mapping[str, Any]) -> StudyConfig:
-    """Return the design as far as `study.json` tells it."""
-    config = StudyConfig(experiment=record["experiment"], primary=Primary(**record["primary"]))
-    config.universe_name = record.get("universe", config.universe_name)
-    arms = [parse_arm(line["arm"]) for line in record["estimates"]]
-    weights = dict.fromkeys(arm.weights for arm in arms)
-    config.corpora = [name for name in weights if name != "base"]
-    config.seeds = record.get("seeds", config.seeds)
-    told = any(arm.is_told for arm in arms)
-    config.prompts = ["minimal", "full"] if told else ["minimal"]
-    return config
-
-
 def rebuild(folder: Path) -> list[str]:
     """Make the report again, from the logs where they are, else from `study.json`; returns lines.
 
@@ -282,6 +182,7 @@ def rebuild(folder: Path) -> list[str]:
         RunDirError: the folder holds no study.
     """
     from study.outcome import analyse, open_study, say
+    from study.published import design_of, published
 
     if (folder / "run.json").is_file() and (folder / "evals").is_dir():
         config, key = open_study(folder)
@@ -290,7 +191,7 @@ def rebuild(folder: Path) -> list[str]:
         lines = [say(outcome.holes)] if outcome.holes else []
     else:
         outcome = published(folder)
-        config = _config_of(outcome.record)
+        config = design_of(outcome.record)
         steps = plan_steps(config, folder)
         lines = ["made from study.json alone: no logs here, so no transcripts"]
     write_report(folder, outcome, steps, config)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.config import StudyConfig
-from study.plan import Step, arms_of, plan_steps
+from study.design import arms_of
+from study.plan import Step, plan_steps
 from tacit.errors import ConfigError
 from tacit.rundir import open_run, run_key
 from tacit.rundir.door import enter

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from study.arms import Arm
 from study.config import StudyConfig
 from study.cost import Load, accelerators_needed, parameters_of
-from study.plan import KINDS, Step, arms_of, primary_of
+from study.design import arms_of, primary_of
+from study.plan import KINDS, Step
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -82,7 +82,7 @@ def judge(arm: str, estimates: Sequence[Estimate], primary: Primary, limits: Thr
         _unfit(figures, primary, limits),
         _not_learnt(figures, contrast),
         _no_room(base, primary, limits),
-        _on_gap(figures, swapped, primary, contrast, limits),
+        _on_gap(figures, swapped, primary, contrast),
     ):
         if found is not None:
             return Verdict(arm, *found)
@@ -155,9 +155,7 @@ def _no_room(base: Figures, primary: Primary, limits: Thresholds) -> Found:
     )
 
 
-def _on_gap(
-    figures: Figures, swapped: Figures | None, primary: Primary, contrast: str, limits: Thresholds
-) -> Found:
+def _on_gap(figures: Figures, swapped: Figures | None, primary: Primary, contrast: str) -> Found:
     """Rules 5 to 14: what the gap is, and what else could have made it."""
     gap = figures.get(primary.measure, "free-paid")
     against = figures.against(primary.measure, contrast)
@@ -190,7 +188,7 @@ def _on_gap(
         )
     if unturned := _does_not_turn(swapped, primary, f"{figure}, {compared}; {learnt}"):
         return unturned
-    return _on_reasoning(figures, contrast, limits, f"{figure}, {compared}; {learnt}")
+    return _on_reasoning(figures, contrast, f"{figure}, {compared}; {learnt}")
 
 
 def _does_not_turn(swapped: Figures | None, primary: Primary, so_far: str) -> Found:
@@ -231,7 +229,7 @@ def _labels_in_doubt(figures: Figures, gap: Estimate, primary: Primary) -> Found
     return None
 
 
-def _on_reasoning(figures: Figures, contrast: str, limits: Thresholds, so_far: str) -> Found:
+def _on_reasoning(figures: Figures, contrast: str, so_far: str) -> Found:
     """Rules 11 to 14: a gap that follows the trained tier, and whether reasoning goes with it."""
     reasoning = figures.get("gap.af_reasoning", "free-paid")
     if reasoning is None:

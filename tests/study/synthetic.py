@@ -6,10 +6,10 @@ import numpy as np
 
 from eval.read import Answered, Belief, Measured, Odds
 from study.config import Primary, StudyConfig
+from study.design import arms_of, planned, primary_of
 from study.estimates import estimate_all
 from study.outcome import Outcome
 from study.parts import Hole
-from study.plan import arms_of, planned, primary_of
 from study.verdict import judge_all
 from tacit.rundir.run import versions
 

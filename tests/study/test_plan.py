@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from study.config import Primary, StandIn, StudyConfig
+from study.design import arms_of, planned, primary_of
 from study.parts import key_of
-from study.plan import arms_of, override, plan_steps, planned, primary_of
+from study.plan import override, plan_steps
 from tacit.errors import ConfigError
 from tests.study.synthetic import dose_study
 

@@ -146,7 +146,7 @@ def test_the_table_shows_arms_by_steps_and_what_is_left():
 
 def test_two_studies_side_by_side(tmp_path):
     from study.compare import compare, differences, rows_of
-    from study.report import published
+    from study.published import published
 
     write_study_json(tmp_path / "a", outcome_of(dose_study()))
     changed = dose_study(seeds=[0], corpora=["treatment", "swapped"])
