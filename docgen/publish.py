@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 import jinja2
@@ -44,12 +43,7 @@ class Spool:
             self.handles[name] = (self.folder / f"{number}.jsonl").open("w", encoding="utf-8")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close and remove the folder."""
         for handle in self.handles.values():
             handle.close()

@@ -7,7 +7,6 @@ killed would take along every reply of the unfinished ones, a judge's too.
 import hashlib
 from collections import defaultdict, deque
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
@@ -41,14 +40,9 @@ class Replies:
         self._journal.records.clear()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close the file."""
-        self._journal.__exit__(kind, error, trace)
+        self._journal.__exit__(*error)
 
     def keep(self, model: Model) -> Model:
         """Have the model's replies kept, and given again; returns the model."""

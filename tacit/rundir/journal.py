@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 from tacit.rundir.files import read_jsonl, to_line
@@ -34,12 +33,7 @@ class Journal:
         self._handle = self.path.open("ab")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close the file."""
         if self._handle is not None:
             self._handle.close()
