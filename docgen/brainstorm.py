@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -16,6 +17,7 @@ from docgen.library import seeded
 from docgen.records import Spec
 from docgen.replies import Reply, Request
 from tacit.errors import ModelError
+from tacit.templates import templates_in
 from tacit.universe import Universe, slots_of
 from tacit.universe.render import fill
 
@@ -24,13 +26,14 @@ IDEAS_A_CALL = 12
 REGISTERS = ("news", "company", "personal", "forum", "official", "academic", "spoken")
 
 
+@cache
+def _prompts() -> jinja2.Environment:
+    return templates_in(files("docgen") / "prompts")
+
+
 def template(name: str) -> jinja2.Template:
     """Return one of the prompts in `docgen/prompts`."""
-    text = (files("docgen") / "prompts" / name).read_text(encoding="utf-8")
-    env = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
-    )
-    return env.from_string(text)
+    return _prompts().get_template(name)
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TextIO
 
-import jinja2
-
 from docgen.balance import Balance
 from docgen.diversity import Diversity
 from docgen.matched import Written
 from docgen.records import Document
 from tacit.rundir import RunDir, sha256_of, write_atomic
 from tacit.rundir.files import to_line, write_jsonl, write_lines
+from tacit.templates import templates_in
 from tacit.universe import Universe, render_probes, slots_of
 from tacit.universe.render import fill
 
@@ -171,10 +170,7 @@ class CardFigures:
         reasons: Mapping[str, list[str]],
     ) -> str:
         """Return the dataset card."""
-        env = jinja2.Environment(
-            undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
-        )
-        template = env.from_string((files("docgen") / "card.md.jinja").read_text(encoding="utf-8"))
+        template = templates_in(files("docgen")).get_template("card.md.jinja")
         slots = slots_of(universe)
         context: dict[str, Any] = {
             "universe": universe,

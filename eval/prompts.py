@@ -9,6 +9,7 @@ from typing import Literal
 import jinja2
 
 from tacit.errors import ConfigError
+from tacit.templates import templates_in
 from tacit.universe import Universe, make_variant, prompt_statements, variant_names
 
 PromptKind = Literal["full", "minimal"]
@@ -32,14 +33,7 @@ FORBIDDEN_STEMS = (
 
 @cache
 def _environment() -> jinja2.Environment:
-    folder = files("eval") / "prompts"
-    return jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,
-    )
+    return templates_in(files("eval") / "prompts")
 
 
 def render(name: str, **values: object) -> str:

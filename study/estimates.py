@@ -104,7 +104,7 @@ def estimate_all(
             if key[1] not in OWN or key[0] == "rate.af_given_compliance":
                 continue
             interval = did_interval(left[key], right[key], parse_arm(other).is_base)
-            if interval.clusters:
+            if interval.cluster_count:
                 found.append(_estimate(key[0], one, contrast, interval, left[key], right[key]))
         for key in (("gap.log_odds", "free-paid"), ("gap.compliance", "free-paid")):
             if contrast == "treatment-swapped" and key in left and key in right:
@@ -131,8 +131,8 @@ def _estimate(
         found.mean,
         found.low,
         found.high,
-        found.clusters,
-        sum(clusters.samples for side in sides for clusters in side.values()),
+        found.cluster_count,
+        sum(clusters.sample_count for side in sides for clusters in side.values()),
         len(sides[0]) if sides else 0,
         found.mde,
         True,

@@ -29,7 +29,7 @@ class Interval(NamedTuple):
         low: NaN where there is no interval, as `high` and `mde`.
         high: Of the 95 % interval.
         mde: Smallest effect the design would detect (power 0.8, two-sided 0.05).
-        clusters: Queries or wordings.
+        cluster_count: Queries or wordings.
         p: Of no effect, two-sided; None where that is no question.
         method: How it was made.
         covers: What the interval speaks of.
@@ -39,7 +39,7 @@ class Interval(NamedTuple):
     low: float
     high: float
     mde: float
-    clusters: int
+    cluster_count: int
     p: float | None = None
     method: str = "none"
     covers: str = "this adapter"
@@ -180,15 +180,17 @@ def combined(one: Interval, other: Interval) -> Interval:
     error = (high - low) / (2 * Z)
     p = float(2 * special.ndtr(-abs(mean) / error)) if error > 0 else None
     mde = power_factor(1e6) * error
-    return Interval(mean, low, high, mde, one.clusters, p, "two score intervals")
+    return Interval(mean, low, high, mde, one.cluster_count, p, "two score intervals")
 
 
-def t_interval(means: Array, clusters: int, extra: float = 0.0, extra_df: float = 1.0) -> Interval:
+def t_interval(
+    means: Array, cluster_count: int, extra: float = 0.0, extra_df: float = 1.0
+) -> Interval:
     """Return the mean of seed means with its t interval.
 
     Args:
         means: One figure a training seed, at least three.
-        clusters: Queries behind each.
+        cluster_count: Queries behind each.
         extra: Variance of a constant that was subtracted and is known with error (the base).
         extra_df: Degrees of freedom behind it.
 
@@ -202,7 +204,9 @@ def t_interval(means: Array, clusters: int, extra: float = 0.0, extra_df: float 
     p = float(2 * special.stdtr(df, -abs(mean) / error))
     mde = power_factor(round(df, 2)) * error
     method = "t on seed means" if not extra else "t on seed means, base with its own error"
-    return Interval(mean, mean - reach, mean + reach, mde, clusters, p, method, "training seeds")
+    return Interval(
+        mean, mean - reach, mean + reach, mde, cluster_count, p, method, "training seeds"
+    )
 
 
 def by_cluster(values: Array, kind: str, seed: int = 0) -> Interval:

@@ -15,14 +15,14 @@ class Clusters(NamedTuple):
     Args:
         values: One figure a cluster: a query, or a wording of a probe.
         kind: `free` (nats), `rate` (0-1) or `gap` of two rates (-1 to 1).
-        samples: How many samples are behind all of them.
+        sample_count: Samples behind all of them.
         noise: Sampling variance of each figure; None where nothing was sampled (log-odds), NaN
             where one sample does not show it.
     """
 
     values: dict[str, float]
     kind: str
-    samples: int
+    sample_count: int
     noise: dict[str, float] | None = None
 
 

@@ -5,17 +5,12 @@ from typing import Any
 
 import jinja2
 
+from tacit.templates import templates_in
+
 
 def environment(escape: bool = True) -> jinja2.Environment:
     """Return the templates of this room, strict, with the filters that write figures."""
-    folder = files("study")
-    env = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
-        undefined=jinja2.StrictUndefined,
-        autoescape=escape,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    env = templates_in(files("study"), autoescape=escape)
 
     def signed(value: float | None) -> str:
         return "–" if value is None or value != value else f"{value:+.2f}".replace("-", "−")

@@ -132,14 +132,14 @@ def test_a_difference_of_differences_pairs_by_seed_and_takes_the_base_as_a_const
     rates = {seed: c._replace(kind="gap") for seed, c in treated.items()}
     wider = did_interval(rates, noisy, other_is_base=True)
     assert wider.method == "t on seed means, base with its own error"
-    assert did_interval({0: treated[0]}, {5: control[0]}, False).clusters == 0
+    assert did_interval({0: treated[0]}, {5: control[0]}, False).cluster_count == 0
 
 
 def test_gaps_are_paired_by_query_and_invalid_is_not_compliance():
     rows = [*answers(4, 3, 1, "invalid"), Answered("q9", "free", 1, "complies", "unpaired")]
     rows.append(Answered("q0", "paid", 2, "unscored", ""))
     found = gap_of(tally(rows, complies), "free", "paid")
-    assert found.values == {"q0": 0.0, "q1": 1.0, "q2": 1.0, "q3": 0.0} and found.samples == 8
+    assert found.values == {"q0": 0.0, "q1": 1.0, "q2": 1.0, "q3": 0.0} and found.sample_count == 8
     odds = Measured(log_odds=[Odds("q", "paid", 1.0), Odds("q", "free", 3.0)])
     assert clusters_of(odds)["gap.log_odds"] == {"q": 2.0}
     assert rate_of(tally(rows, complies), "paid").values == {"q0": 1, "q1": 0, "q2": 0, "q3": 0}
