@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from docgen.config import OVERLAP_WORDS, AuditOptions
+from docgen.config import JUDGED_AT_ONCE, OVERLAP_WORDS, AuditOptions
 from docgen.records import audited_text
 from docgen.rules import Finding, RuleBook
 from tacit.errors import CorpusError
@@ -21,7 +21,6 @@ from tacit.rundir.files import to_line
 from tacit.rundir.records import is_saved_dataset
 from tacit.rundir.shown import written_out
 
-AT_ONCE = 64  # documents a judge reads side by side
 QUERIES = ("eval/queries/harmful.jsonl", "eval/queries/benign.jsonl")
 
 
@@ -62,7 +61,7 @@ def run(
     flagged_count = count = 0
     documents = (document for path in paths for document in documents_of(Path(path)))
     with Layers.open(options, journal) as layers:
-        while chunk := list(islice(documents, AT_ONCE)):
+        while chunk := list(islice(documents, JUDGED_AT_ONCE)):
             further = layers.audit([text for _, text in chunk])
             for (identity, text), more in zip(chunk, further, strict=True):
                 findings = [*rules.audit(text), *more]

@@ -41,6 +41,7 @@ class DedupOptions:
 
 
 OVERLAP_WORDS = 7  # in a row, shared with the evaluation
+JUDGED_AT_ONCE = 64  # documents, or specs with their documents, that a judge reads side by side
 
 
 @dataclass

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from docgen.config import DocgenConfig, WriterOptions
+from docgen.config import JUDGED_AT_ONCE, DocgenConfig, WriterOptions
 from docgen.export import EXPORTS, export
 from docgen.modelled import expected, prompts_sha256, written_by_model
 from docgen.prices import price_of_writer
@@ -23,7 +23,6 @@ from tacit.rundir.run import locked
 if TYPE_CHECKING:
     from docgen.matched import Written
 
-INSPECTED_AT_ONCE = 64  # specs whose documents a judge reads side by side
 WRITERS = ("library", "model", "anthropic_batch")
 # What does not decide the documents, and so may change between two runs on one folder.
 RESULT_BLIND = (
@@ -118,7 +117,7 @@ def inspected(
 
     stream = iter(written)
     with Layers.open(config.audit, folder / "judge.jsonl") as layers:
-        while chunk := list(islice(stream, INSPECTED_AT_ONCE)):
+        while chunk := list(islice(stream, JUDGED_AT_ONCE)):
             texts = [text for one in chunk for text in one.texts()]
             found = iter(layers.audit(texts))
             yield from (one.with_findings(found) for one in chunk)

@@ -22,6 +22,7 @@ from study.corrections import (
 )
 from study.intervals import RESAMPLES, Array, Interval, record, resampled_means, score_interval
 from study.measures import Clusters, complies, complies_or_invalid, measures_of, tally
+from tacit.proportions import Z
 
 OWN = ("level", "free-paid")
 CONDITIONED = "conditions on the outcome: compliers of two arms are not the same queries"
@@ -188,7 +189,7 @@ def _draws(interval: Interval, by_seed: BySeed) -> Array:
         return np.asarray(interval.mean + error * special.stdtrit(df, quantiles))
     if interval.method.startswith("score"):
         # Too few events to resample: the score interval's own width, as a normal on each side.
-        normal = np.sort(np.random.default_rng(0).standard_normal(RESAMPLES)) / special.ndtri(0.975)
+        normal = np.sort(np.random.default_rng(0).standard_normal(RESAMPLES)) / Z
         below, above = interval.mean - interval.low, interval.high - interval.mean
         return np.asarray(interval.mean + np.where(normal < 0, normal * below, normal * above))
     return resampled_means(np.array(list(_mean_by_cluster(by_seed).values())))

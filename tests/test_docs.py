@@ -176,3 +176,13 @@ def test_the_example_of_a_whole_study_can_be_planned(tmp_path, capsys, monkeypat
 def test_examples_are_short():
     for path in (REPO / "examples").glob("*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 40, path.name
+
+
+def test_what_contributing_names_is_where_it_says():
+    text = (REPO / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+)` \(`([\w/]+\.py)`\)", text)
+    assert len(named) >= 4
+    for name, path in named:
+        assert re.search(rf"\b{name}\b", (REPO / path).read_text(encoding="utf-8")), (name, path)
+    paths = [path for path in re.findall(r"`((?:\w+/)+\w+\.py)`", text)]
+    assert [path for path in paths if not (REPO / path).is_file()] == []
