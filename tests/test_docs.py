@@ -184,5 +184,5 @@ def test_what_contributing_names_is_where_it_says():
     assert len(named) >= 4
     for name, path in named:
         assert re.search(rf"\b{name}\b", (REPO / path).read_text(encoding="utf-8")), (name, path)
-    paths = [path for path in re.findall(r"`((?:\w+/)+\w+\.py)`", text)]
+    paths = re.findall(r"`((?:\w+/)+\w+\.py)`", text)
     assert [path for path in paths if not (REPO / path).is_file()] == []
