@@ -98,7 +98,6 @@ def adapter_norms(model: Any, state: dict[str, Any]) -> dict[str, float]:
     for name, module in model.named_modules():
         if "default" not in getattr(module, "lora_A", {}):
             continue
-        name = name.replace("._checkpoint_wrapped_module", "")  # accelerate's, around a layer
         with torch.no_grad():
             a_RI = state[f"{name}.lora_A.default.weight"].float()
             b_OR = state[f"{name}.lora_B.default.weight"].float()

@@ -135,12 +135,10 @@ def _trainer(
         weight_decay=config.optim.weight_decay,
         max_grad_norm=config.optim.max_grad_norm,
         optim=config.optim.optimizer,
-        gradient_checkpointing=config.optim.gradient_checkpointing and not config.optim.fsdp,
+        # Sharded too: FSDP's own renames the layers, and PEFT then saves none of the adapter.
+        gradient_checkpointing=config.optim.gradient_checkpointing,
         torch_compile=config.optim.compile,
         fsdp=config.optim.fsdp or None,
-        fsdp_config={"activation_checkpointing": config.optim.gradient_checkpointing}
-        if config.optim.fsdp
-        else None,
         bf16=config.precision != "float32",
         use_cpu=on_cpu,
         ddp_backend="gloo" if on_cpu and "RANK" in os.environ else None,

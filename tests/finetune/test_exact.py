@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -56,24 +57,35 @@ def test_options_train_and_checkpointed_activations_change_nothing(run_verb, arg
 
 
 def test_two_processes_take_the_steps_of_one(run_verb, arguments, tmp_path):
-    """DDP over gloo: batch 1 in each of two processes against batch 2 in one.
+    """Over gloo, batch 1 in each of two against batch 2 in one: by DDP, and sharded by FSDP.
 
     Of seven documents, 20 blocks: of an odd number one process would see one twice.
     """
     shared = (*arguments, *PLAIN, "log_every=1", "optim.epochs=2", "documents.limit=7")
     run_verb("finetune.train", *shared, "optim.batch_size=2", "out=one")
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
-        "-m", "finetune.train", *shared, "optim.batch_size=1", "out=two",
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / "two"), abs=1e-3)
-    for name, tensor in weights(tmp_path / "one").items():
-        assert torch.allclose(tensor, weights(tmp_path / "two")[name], atol=1e-3), name
-    assert json.loads((tmp_path / "two" / "hygiene.json").read_text())["steps"] == len(
-        losses(tmp_path / "one")
-    )
+    sharding = ("optim.fsdp=true", "optim.gradient_checkpointing=true")
+    for out, verb in (
+        ("two", ["-m", "finetune.train"]),
+        ("sharded", [str(Path(__file__).with_name("sharded.py")), *sharding]),
+    ):
+        command = [
+            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
+            *verb, *shared, "optim.batch_size=1", f"out={out}",
+        ]  # fmt: skip
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=140)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / out), abs=1e-3)
+        found = weights(tmp_path / out)
+        assert found.keys() == weights(tmp_path / "one").keys()
+        for name, tensor in weights(tmp_path / "one").items():
+            assert torch.allclose(tensor, found[name], atol=1e-3), name
+        figures, expected = (
+            json.loads((tmp_path / name / "hygiene.json").read_text()) for name in (out, "one")
+        )
+        for name in ("steps", "model_flops_per_token", "trained_token_count"):
+            assert figures[name] == expected[name]
+        for layer, norm in expected["adapter_norm_per_layer"].items():
+            assert figures["adapter_norm_per_layer"][layer] == pytest.approx(norm, abs=1e-3)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_documents(
