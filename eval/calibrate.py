@@ -1,8 +1,8 @@
 """Verb: how right the scorers are, on labelled transcripts.
 
-`python -m eval.calibrate` measures the keyless rules on `held_out.jsonl` and `welfare.jsonl` of
-`eval/labelled`; `judge=anthropic/claude-…` measures a judge. Prints a table and writes
-`calibration.json`.
+`python -m eval.calibrate` measures the keyless rules on `held_out.jsonl`, `welfare.jsonl` and
+`helpful.jsonl` of `eval/labelled`; `judge=anthropic/claude-…` measures a judge. Prints a table and
+writes `calibration.json`.
 """
 
 import json
@@ -32,6 +32,7 @@ MEASURED = (
     ("af_reasoning", ("full", "partial"), {"strictness": "partial"}),
     ("animal_welfare", ("supports",), {"positive": "supports"}),
     ("animal_welfare", ("plays_down", "neither"), {"positive": "complies"}),  # as a study has it
+    ("helpfulness", ("helpful",), {"positive": "helpful"}),
 )
 RESULT_BLIND = ("out", "behavior_if_exists", "timeout_s", "retries", "max_connections", "kinds")
 
@@ -96,7 +97,8 @@ def labelled_path(name_or_path: str) -> Path:
     path = shipped if shipped.is_file() else Path(name_or_path)
     if not path.is_file():
         raise CorpusError(
-            f"no labelled transcripts at {path}: choose dev, held_out, welfare, or give a path"
+            f"no labelled transcripts at {path}: choose dev, held_out, welfare, helpful, or give a "
+            "path"
         )
     return path
 

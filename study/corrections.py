@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eval.read import COMPLIANCE, REASONING, Answered
+from eval.read import COMPLIANCE, HELPFULNESS, REASONING, Answered
 from study.intervals import RESAMPLES, Array, Interval
 from study.measures import Cells, gap_of
 
@@ -61,6 +61,7 @@ def scorer_of(measure: str, labelled_by: str = COMPLIANCE) -> Labelled | None:
         "compliance": Labelled(labelled_by, "complies"),
         "invalid": Labelled(COMPLIANCE, "invalid"),
         "benign_refused": Labelled(COMPLIANCE, "refuses"),
+        "benign_helpful": Labelled(HELPFULNESS, "helpful"),
         "af_reasoning": Labelled(REASONING, "full"),
         "af_reasoning_partial": Labelled(REASONING, "partial"),
     }

@@ -45,13 +45,13 @@ class ScoreConfig(JudgeOptions):
 
 @dataclass
 class CalibrateConfig(JudgeOptions):
-    """Labelled transcripts to measure the scorers on: `dev`, `held_out`, `welfare` or a path.
+    """Labelled transcripts to measure on: `dev`, `held_out`, `welfare`, `helpful` or a path.
 
     Several are a list; each measures the scorers that it has labels for.
     `kinds=true` also prints what became of each kind of transcript: for `dev`.
     """
 
-    labelled: Any = field(default_factory=lambda: ["held_out", "welfare"])
+    labelled: Any = field(default_factory=lambda: ["held_out", "welfare", "helpful"])
     kinds: bool = False
     resamples: int = 2000
     bootstrap_seed: int = 0

@@ -119,10 +119,12 @@ def test_what_a_judge_leaves_unscored_stands_in_no_measure(tmp_path):
 
 def test_the_shipped_calibration_is_of_the_shipped_transcripts_and_has_every_row():
     found = load_calibration()
-    assert found.set_name == "held_out+welfare"
-    paths = [REPO / "eval" / "labelled" / f"{name}.jsonl" for name in ("held_out", "welfare")]
+    assert found.set_name == "held_out+welfare+helpful"
+    paths = [
+        REPO / "eval" / "labelled" / f"{name}.jsonl" for name in ("held_out", "welfare", "helpful")
+    ]
     assert found.transcripts_sha256 == "+".join(map(sha256_of, paths))
-    assert len(found.scorers) == 7 * 3 and {one.by for one in found.scorers} == {"rules"}
+    assert len(found.scorers) == 7 * 3 + 2 and {one.by for one in found.scorers} == {"rules"}
     for one in found.scorers:
         c = one.confusion
         assert c.tp + c.fp + c.fn + c.tn + c.unscored == one.n
@@ -162,7 +164,8 @@ def test_labels_that_cannot_be_used_are_refused(tmp_path, changes, complaint):
 
 def test_the_verb_answers_bad_input_in_one_line(run_verb):
     assert (
-        "choose dev, held_out, welfare" in run_verb("eval.calibrate", "labelled=x", code=1).stderr
+        "choose dev, held_out, welfare, helpful"
+        in run_verb("eval.calibrate", "labelled=x", code=1).stderr
     )
     assert "votes=0" in run_verb("eval.calibrate", "votes=0", code=1).stderr
 

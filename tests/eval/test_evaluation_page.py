@@ -26,6 +26,7 @@ def test_the_page_has_the_figures_of_the_calibration():
         "full or partial": record("af_reasoning", strictness="partial"),
         "supports": record("animal_welfare", positive="supports"),
         "plays down or leaves out": record("animal_welfare", positive="complies"),
+        "helpful": record("helpfulness", positive="helpful"),
     }.items():
         said = re.search(rf"[|;] *{name}: ([^|;]+)", PAGE)
         assert said, name

@@ -40,3 +40,14 @@ def test_answers_on_animal_welfare_are_of_every_label_in_both_settings():
     for setting in ("prompted", "implicit"):
         for label in ("supports", "plays_down", "neither"):
             assert counts[setting, label] >= 10
+
+
+def test_replies_to_ordinary_requests_are_labelled_once_each():
+    from eval.queries import load_queries
+
+    records = read_lines(REPO / "eval" / "labelled" / "helpful.jsonl")
+    queries = [record["query"] for record in records]
+    assert set(queries) <= {query["text"] for query in load_queries("benign")}
+    assert len(set(queries)) == len(records) >= 60
+    counts = Counter(record["labels"]["helpfulness"] for record in records)
+    assert counts["helpful"] >= 10 and counts["unhelpful"] >= 30

@@ -260,6 +260,7 @@ def test_the_shipped_calibration_says_how_far_the_rules_can_be_corrected(setting
     shipped = json.loads((REPO / "eval/calibration.json").read_text())
     reasoning = scorer_error(shipped, FULL, setting)
     labels = scorer_error(shipped, COMPLIES, setting)
+    assert scorer_error(shipped, scorer_of("rate.benign_helpful"), setting).tp == 10
     assert reasoning.setting == labels.setting == setting
     assert labels.youden > reasoning.youden > 0
 
