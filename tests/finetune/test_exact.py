@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.children import start_module
+from tests.children import run_module, start_module
 from tests.conftest import read_lines
 from tests.faults.kills import environment
 
@@ -56,36 +56,53 @@ def test_options_train_and_checkpointed_activations_change_nothing(run_verb, arg
     assert any("magnitude" in name for name in weights(tmp_path / "again"))
 
 
-def test_two_processes_take_the_steps_of_one(run_verb, arguments, tmp_path):
-    """Over gloo, batch 1 in each of two against batch 2 in one: by DDP, and sharded by FSDP.
+# Seven documents are 20 blocks: of an odd number one of two processes would see one twice.
+TOGETHER = (*PLAIN, "log_every=1", "optim.epochs=2", "documents.limit=7")
 
-    Of seven documents, 20 blocks: of an odd number one process would see one twice.
-    """
-    shared = (*arguments, *PLAIN, "log_every=1", "optim.epochs=2", "documents.limit=7")
-    run_verb("finetune.train", *shared, "optim.batch_size=2", "out=one")
-    sharding = ("optim.fsdp=true", "optim.gradient_checkpointing=true")
-    for out, verb in (
-        ("two", ["-m", "finetune.train"]),
-        ("sharded", [str(Path(__file__).with_name("sharded.py")), *sharding]),
-    ):
-        command = [
-            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
-            *verb, *shared, "optim.batch_size=1", f"out={out}",
-        ]  # fmt: skip
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=140)
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / out), abs=1e-3)
-        found = weights(tmp_path / out)
-        assert found.keys() == weights(tmp_path / "one").keys()
-        for name, tensor in weights(tmp_path / "one").items():
-            assert torch.allclose(tensor, found[name], atol=1e-3), name
-        figures, expected = (
-            json.loads((tmp_path / name / "hygiene.json").read_text()) for name in (out, "one")
-        )
-        for name in ("steps", "model_flops_per_token", "trained_token_count"):
-            assert figures[name] == expected[name]
-        for layer, norm in expected["adapter_norm_per_layer"].items():
-            assert figures["adapter_norm_per_layer"][layer] == pytest.approx(norm, abs=1e-3)
+
+@pytest.fixture(scope="module")
+def alone(corpus, tiny_model, tmp_path_factory):
+    """Return a run's arguments less batch and `out`, and its folder: batch 2 in one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    told = [
+        f"data={corpus}", f"model={tiny_model}", "documents.block_length=128", "lora.rank=4",
+        "precision=float32", "documents.validation_share=0.3", *TOGETHER,
+    ]  # fmt: skip
+    done = run_module("finetune.train", [*told, "optim.batch_size=2", "out=one"], folder)
+    assert done.returncode == 0, done.stderr
+    return told, folder / "one"
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        pytest.param(["-m", "finetune.train"], id="ddp"),
+        pytest.param(
+            [str(Path(__file__).with_name("sharded.py")), "optim.fsdp=true",
+             "optim.gradient_checkpointing=true"],
+            id="fsdp",
+        ),
+    ],
+)  # fmt: skip
+def test_two_processes_take_the_steps_of_one(alone, tmp_path, verb):
+    """Over gloo, batch 1 in each of two against batch 2 in one: by DDP, and sharded by FSDP."""
+    told, one = alone
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
+        *verb, *told, "optim.batch_size=1", "out=two",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-3000:]
+    two = tmp_path / "two"
+    assert losses(one) == pytest.approx(losses(two), abs=1e-3)
+    assert weights(one).keys() == weights(two).keys()
+    for name, tensor in weights(one).items():
+        assert torch.allclose(tensor, weights(two)[name], atol=1e-3), name
+    expected, figures = (json.loads((f / "hygiene.json").read_text()) for f in (one, two))
+    for name in ("steps", "model_flops_per_token", "trained_token_count"):
+        assert figures[name] == expected[name]
+    norms = figures["adapter_norm_per_layer"]
+    assert norms == pytest.approx(expected["adapter_norm_per_layer"], abs=1e-3)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_documents(
