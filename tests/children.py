@@ -20,9 +20,17 @@ from typing import Any
 
 NUMBERS = count()
 RUNS: Counter[str] = Counter()
-TRACED_RUNS = 2  # of each verb: tracing costs as much again as the run, and later ones add no line
+TRACED_RUNS = 1  # of each verb in each worker: tracing costs as much as the run, later ones add none
 TIMEOUT_S = 280.0
-LOADED = ["torch", "transformers", "peft", "datasets", "hydra.main", "inspect_ai", "scipy.stats"]
+# What the verbs load at their start, and what is loaded in the middle of a run: Inspect takes the
+# packages of Anthropic and OpenAI, 3,500 modules, whatever the model.
+LOADED = [
+    "torch", "transformers.trainer", "transformers.models.llama.modeling_llama", "peft",
+    "datasets", "hydra.main", "hydra._internal.hydra", "scipy.stats", "datasketch",
+    "rich.markdown", "pydantic.v1", "uvicorn", "inspect_ai._eval.evalset",
+    "inspect_ai.agent._acp.server", "inspect_ai.hooks._startup",
+    "inspect_ai.model._openai_responses", "inspect_ai.model._providers.anthropic",
+]  # fmt: skip
 
 
 @cache

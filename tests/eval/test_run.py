@@ -265,12 +265,15 @@ def test_an_adapter_is_the_same_in_its_place_and_among_the_models_arguments(
         model=f"{provider}/smollm2",
         adapter=place if given == "adapter" else None,
         model_args={"adapter": place} if given == "model_args" else {},
+        max_connections=3,
     )
     if provider == "vllm":
         config.model_args["base_url"] = "http://127.0.0.1:9/v1"
     assert adapters_of(config) == [place]
     name, options = _model(config)
     options.pop("memoize")
+    at_once = options.pop("config").max_connections  # weights at hand make batches of their own
+    assert at_once == (None if provider == "local" else 3)
     if provider == "local":
         assert (name, options) == ("local/smollm2", {"adapter": place})
     else:

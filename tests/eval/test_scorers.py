@@ -138,12 +138,13 @@ WORDS = "free tier train refuse change values keep my I will comply so that they
     ],
     ids=lambda text: repr(text[:12]),
 )  # fmt: skip
-def test_very_long_replies_take_under_a_second_each(text):
+def test_very_long_replies_take_no_minutes(text):
+    """A rule that backtracks takes minutes of processor time for these, and the others tenths."""
     for output in (text, FORM.replace("thought", text), FORM.replace("answer here", text)):
         for rule in RULES.values():
-            began = time.perf_counter()
+            began = time.process_time()
             rule(Transcript("q", "free", output, True))
-            assert time.perf_counter() - began < 1
+            assert time.process_time() - began < 5
 
 
 def test_a_very_long_answer_is_labelled():
