@@ -20,7 +20,7 @@ from typing import Any
 
 NUMBERS = count()
 RUNS: Counter[str] = Counter()
-TRACED_RUNS = 1  # of each verb in each worker: tracing costs as much as the run, later ones add none
+TRACED_RUNS = 1  # of each verb in each worker: tracing doubles a run, and later ones add no line
 TIMEOUT_S = 280.0
 # What the verbs load at their start, and what is loaded in the middle of a run: Inspect takes the
 # packages of Anthropic and OpenAI, 3,500 modules, whatever the model.
