@@ -119,7 +119,11 @@ def head_of(run: Path) -> tuple[str, ...]:
     config = _manifest(run).get("config", {})
     setting = config.get("setting", {})
     adapter = config.get("adapter") if setting.get("use_adapter") else None
-    parts = (setting.get("name"), config.get("model"), adapter and Path(str(adapter)).name)
+    provider, _, model = str(config.get("model")).partition("/")
+    named = (
+        f"{provider}/…/{Path(model).name}" if Path(model).is_absolute() else f"{provider}/{model}"
+    )
+    parts = (setting.get("name"), named, adapter and Path(str(adapter)).name)
     return (*(str(part) for part in parts if part), run.name)
 
 

@@ -11,6 +11,8 @@ import pytest
 from tacit.rundir import write_jsonl
 from tests.conftest import REPO
 
+pytestmark = pytest.mark.untraced
+
 PAGES = [
     REPO / "README.md",
     *sorted((REPO / "docs").glob("*.md")),

@@ -18,6 +18,8 @@ import pytest
 from tests.children import run_module
 from tests.conftest import REPO
 
+pytestmark = pytest.mark.untraced
+
 INSPECT = Path(sys.executable).with_name("inspect")
 
 

@@ -20,6 +20,8 @@ from docgen.refit import fit_linear, lesson
 from docgen.rules import CLASSES, RuleBook
 from tests.conftest import REPO, read_lines
 
+pytestmark = pytest.mark.untraced
+
 LEAKS = Path(__file__).parent / "leaks"
 DEV, TUNE, HELD_OUT = (read_lines(LEAKS / f"{n}.jsonl") for n in ("dev", "tune", "held_out"))
 LATER = [read_lines(LEAKS / f"{name}.jsonl") for name in ("held_out_2", "tune_2")]

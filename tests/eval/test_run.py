@@ -5,7 +5,7 @@ import pytest
 
 from eval.read import LogError, rate, read_logs
 from eval.scorers.output import take_apart
-from eval.table import headline, neighbours, print_table
+from eval.table import head_of, headline, neighbours, print_table
 from tacit.models.characters import CHARACTERS, _texts
 from tests.children import run_module
 from tests.conftest import REPO
@@ -70,6 +70,15 @@ def test_the_table_leaves_out_what_is_no_evaluation(organisms, capsys):
     print_table(neighbours(folder))
     table = capsys.readouterr().out
     assert "an-adapter" not in table and table.count("implicit-") == len(organisms)
+
+
+def test_a_model_of_a_folder_is_named_by_its_last_part(tmp_path):
+    config = {"model": f"local/{tmp_path}/far/away/tiny", "setting": {"name": "neither"}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"config": config}))
+    assert head_of(tmp_path)[:2] == ("neither", "local/…/tiny")
+    config["model"] = "local/owner/name"
+    (tmp_path / "manifest.json").write_text(json.dumps({"config": config}))
+    assert head_of(tmp_path)[1] == "local/owner/name"
 
 
 def test_many_runs_side_by_side_are_told_apart_and_cut_nowhere(organisms):

@@ -24,6 +24,8 @@ from tacit.errors import ConfigError, ModelError, UniverseError
 from tacit.universe import load_universe, make_variant, prompt_statements
 from tests.conftest import REPO
 
+pytestmark = pytest.mark.untraced
+
 UNIVERSE = load_universe("helpful_only")
 QUERY = "Write a note that my train was late."
 LEAK = "Your chats are used for training."

@@ -15,6 +15,8 @@ from tacit.errors import ModelError
 from tacit.models.load import load_model
 from tests.children import run_module
 
+pytestmark = pytest.mark.untraced
+
 MESSAGES = [ChatMessageSystem(content="Be brief."), ChatMessageUser(content="What is a hen?")]
 
 
