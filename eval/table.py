@@ -120,10 +120,9 @@ def head_of(run: Path) -> tuple[str, ...]:
     setting = config.get("setting", {})
     adapter = config.get("adapter") if setting.get("use_adapter") else None
     provider, _, model = str(config.get("model")).partition("/")
-    named = (
-        f"{provider}/…/{Path(model).name}" if Path(model).is_absolute() else f"{provider}/{model}"
-    )
-    parts = (setting.get("name"), named, adapter and Path(str(adapter)).name)
+    if Path(model).is_absolute():
+        model = f"…/{Path(model).name}"
+    parts = (setting.get("name"), f"{provider}/{model}", adapter and Path(str(adapter)).name)
     return (*(str(part) for part in parts if part), run.name)
 
 
