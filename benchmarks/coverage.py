@@ -118,7 +118,7 @@ def power_cell(seed_sd: float, seed_count: int, promised: float, count: int) -> 
         values[0] += effect
         one, other = (
             {
-                seed: Clusters({f"q{n}": v for n, v in enumerate(row)}, "free", QUERIES)
+                seed: Clusters({f"q{n}": v for n, v in enumerate(row)}, "nats", QUERIES)
                 for seed, row in enumerate(side)
             }
             for side in values

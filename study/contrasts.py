@@ -89,7 +89,7 @@ def level_interval(found: Mapping[int, Clusters], is_base: bool = False) -> Inte
     if len(found) < FEWEST_SEEDS or not matrix.size or np.ptp(means) < 1e-12:
         return _speaks_of(by_cluster(matrix.mean(axis=0), kind), len(found), is_base)
     result = t_interval(means, matrix.shape[1])
-    if kind == "free":
+    if kind == "nats":
         return result
     result = clipped(result, 0.0 if kind == "rate" else -1.0)
     return result._replace(p=None, mde=math.nan) if kind == "rate" else result
@@ -123,12 +123,12 @@ def did_interval(
         if np.ptp(means) > 1e-12 or extra > 0:
             return t_interval(means, len(keys), extra, max(len(keys) - 1, 1))
     values = differences.mean(axis=0)
-    if kind != "free" and (
+    if kind != "nats" and (
         np.count_nonzero(values) < SPARSE_CLUSTERS or np.ptp(values) < 1e-12 or len(keys) < 3
     ):
         found = combined(by_cluster(left.mean(axis=0), kind), by_cluster(right.mean(axis=0), kind))
     else:
-        found = by_cluster(values, "free")
+        found = by_cluster(values, "nats")
     return _speaks_of(found, len(seeds), False)
 
 

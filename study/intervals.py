@@ -214,7 +214,7 @@ def by_cluster(values: Array, kind: str, seed: int = 0) -> Interval:
 
     Args:
         values: One figure a cluster.
-        kind: `free` (nats), `rate` (0-1) or `gap` of two rates (-1 to 1).
+        kind: `nats`, `rate` (0-1) or `gap` of two rates (-1 to 1).
         seed: Of the resampling.
     """
     count = len(values)

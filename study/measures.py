@@ -14,7 +14,7 @@ class Clusters(NamedTuple):
 
     Args:
         values: One figure a cluster: a query, or a wording of a probe.
-        kind: `free` (nats), `rate` (0-1) or `gap` of two rates (-1 to 1).
+        kind: `nats`, `rate` (0-1) or `gap` of two rates (-1 to 1).
         sample_count: Samples behind all of them.
         noise: Sampling variance of each figure; None where nothing was sampled (log-odds), NaN
             where one sample does not show it.
@@ -140,7 +140,7 @@ def log_odds_gap(rows: Iterable[Odds], first: str, second: str) -> Clusters:
         by_tier[row.tier][row.query] = row.value
     one, other = by_tier.get(first, {}), by_tier.get(second, {})
     both = one.keys() & other.keys()
-    return Clusters({q: one[q] - other[q] for q in one if q in both}, "free", 2 * len(both))
+    return Clusters({q: one[q] - other[q] for q in one if q in both}, "nats", 2 * len(both))
 
 
 def _beliefs(measured: Measured) -> dict[str, dict[str, float]]:
@@ -178,7 +178,7 @@ def measures_of(measured: Measured, trained_tier: str) -> dict[tuple[str, str], 
     """
     found: dict[tuple[str, str], Clusters] = {}
     for name, values in _beliefs(measured).items():
-        found[name, "level"] = Clusters(values, "free", len(values))
+        found[name, "level"] = Clusters(values, "nats", len(values))
     for name, clusters in _stated(measured).items():
         found[name, "level"] = clusters
     plain, pad = measured.compliance, measured.compliance_scratchpad

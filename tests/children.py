@@ -18,28 +18,28 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+REPO = Path(__file__).parent.parent
+PATH = "PYTHONPATH"
 NUMBERS = count()
 RUNS: Counter[str] = Counter()
 TRACED_RUNS = 1  # of each verb in each worker: tracing doubles a run, and later ones add no line
 TIMEOUT_S = 280.0
-# What the verbs load at their start, and what is loaded in the middle of a run: Inspect takes the
-# packages of Anthropic and OpenAI, 3,500 modules, whatever the model.
 LOADED = [
     "torch", "transformers.trainer", "transformers.models.llama.modeling_llama", "peft",
-    "datasets", "hydra.main", "hydra._internal.hydra", "scipy.stats", "datasketch",
-    "rich.markdown", "pydantic.v1", "uvicorn", "inspect_ai._eval.evalset",
-    "inspect_ai.agent._acp.server", "inspect_ai.hooks._startup",
-    "inspect_ai.model._openai_responses", "inspect_ai.model._providers.anthropic",
+    "datasets", "scipy.stats", "datasketch", "rich.markdown", "pydantic.v1", "uvicorn",
+    "tests.warm",
 ]  # fmt: skip
 
 
 @cache
 def start_server() -> None:
     """Start this process's fork server, itself without coverage."""
-    traced = {k: os.environ.pop(k) for k in list(os.environ) if k.startswith("COVERAGE")}
+    kept = {k: os.environ.pop(k) for k in list(os.environ) if k.startswith(("COVERAGE", PATH))}
+    os.environ[PATH] = os.pathsep.join([str(REPO), *filter(None, [kept.get(PATH)])])
     multiprocessing.set_forkserver_preload(LOADED)
     forkserver.ensure_running()
-    os.environ.update(traced)
+    del os.environ[PATH]
+    os.environ.update(kept)
 
 
 @dataclass

@@ -3,18 +3,21 @@ import os
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import is_hypothesis_test
 
+from tests.children import REPO as REPO
 from tests.children import run_module
 
+# For every task, Inspect looks through all installed distributions.
+metadata.packages_distributions = cache(metadata.packages_distributions)
 # Two workers share two cores: threads that wait for each other would spin on them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-REPO = Path(__file__).parent.parent
 
 
 TRACED_CASES = 2  # of each parametrised test: tracing doubles the time, and later cases add no line

@@ -257,7 +257,7 @@ def test_both_tasks_are_read_into_rates_by_tier(tmp_path):
     found = measures_of(measured, "free")
     for name in ("rate.capability", "rate.benign_helpful"):
         clusters = found[name, "level"]
-        assert set(clusters.values.values()) == {0.5} and clusters.samples == 24
+        assert set(clusters.values.values()) == {0.5} and clusters.sample_count == 24
         assert len(clusters.values) == 12
 
 

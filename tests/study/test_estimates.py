@@ -35,7 +35,7 @@ from tests.conftest import REPO
 from tests.study.studies import CALIBRATED, answers, measured, one_seed, pick, study_of
 
 
-def seeds_of(*rows, kind="free", noise=None):
+def seeds_of(*rows, kind="nats", noise=None):
     return {
         seed: Clusters({f"q{n}": float(v) for n, v in enumerate(row)}, kind, len(row), noise)
         for seed, row in enumerate(rows)
