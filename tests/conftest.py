@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import is_hypothesis_test
 
 from tests.children import REPO as REPO
 from tests.children import run_module
 
+yaml.SafeLoader = yaml.CSafeLoader  # as the door of every verb has it
 # For every task, Inspect looks through all installed distributions.
 metadata.packages_distributions = cache(metadata.packages_distributions)
 # Two workers share two cores: threads that wait for each other would spin on them.

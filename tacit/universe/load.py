@@ -1,6 +1,7 @@
 """Reading a universe from YAML: the only I/O of this room."""
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,16 @@ def load_universe(name_or_path: str) -> Universe:
         if name_or_path not in shipped:
             raise UniverseError(f"unknown universe {name_or_path!r}: choose {', '.join(shipped)}")
         text = (folder / f"{name_or_path}.yaml").read_text(encoding="utf-8")
+    return _read(text, name_or_path)
+
+
+@cache
+def _read(text: str, source: str) -> Universe:
+    """Return the universe of a YAML text: checking one renders all that it says."""
     try:
-        record = yaml.safe_load(text)
+        record = yaml.load(text, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
-        raise UniverseError(f"{name_or_path}: not valid YAML: {error}".split("\n")[0]) from None
+        raise UniverseError(f"{source}: not valid YAML: {error}".split("\n")[0]) from None
     if not isinstance(record, dict):
-        raise UniverseError(f"{name_or_path}: a universe is a mapping of fields")
-    return universe_from(record, source=name_or_path)
+        raise UniverseError(f"{source}: a universe is a mapping of fields")
+    return universe_from(record, source=source)

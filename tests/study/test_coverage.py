@@ -76,6 +76,7 @@ def test_the_record_in_the_repository_keeps_its_promises():
     assert ratios["false_verdict_max"] <= 0.064 and ratios["power_error_max"] <= 0.03
 
 
+@pytest.mark.untraced
 def test_analysis_reads_estimates_and_judges_a_study_in_little_memory():
     command = [sys.executable, str(REPO / "benchmarks/analysis.py"), "--quick", "--print-only"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
