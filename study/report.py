@@ -208,7 +208,19 @@ def _main() -> None:
         prog="study.report", description="Make a study's report again, without running anything."
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a study's folder")
-    print("\n".join(rebuild(parser.parse_args().folder)))
+    parser.add_argument(
+        "--publish",
+        type=Path,
+        metavar="DIR",
+        help="copy report, figures and design to DIR",
+    )
+    arguments = parser.parse_args()
+    print("\n".join(rebuild(arguments.folder)))
+    if arguments.publish:
+        from study.publish import publish
+
+        files = publish(arguments.folder, arguments.publish)
+        print(f"{len(files)} files, without transcripts: {arguments.publish}")
 
 
 if __name__ == "__main__":

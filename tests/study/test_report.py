@@ -11,6 +11,8 @@ import pytest
 from study.live import eta, table_of
 from study.parts import Hole
 from study.plan import plan_steps
+from study.publish import publish
+from study.published import published
 from study.report import rebuild, write_report
 from study.schedule import State
 from study.scored import scored_rows
@@ -87,6 +89,28 @@ def test_each_figure_is_there_as_svg_pdf_and_the_rows_it_shows(made):
         rows = list(csv.DictReader(handle))
     assert {row["dose"] for row in rows} == {"0.0", "0.1", "0.3", "1.0"}
     assert {row["seed"] for row in rows} >= {"", "0", "1", "2"}  # estimates, and single seeds
+
+
+def test_what_is_published_is_whole_and_can_be_read_back_without_logs(made, tmp_path):
+    with pytest.raises(RunDirError, match=r"has no study\.json, run\.json: `python -m study\.run`"):
+        publish(made, tmp_path / "early")
+    study = Path(shutil.copytree(made, tmp_path / "study"))
+    write_study_json(study, outcome_of(dose_study()))
+    (study / "run.json").write_text('{"config": {}}')
+    curve = study / "adapters" / "treatment-seed0" / "belief.jsonl"
+    curve.parent.mkdir(parents=True)
+    curve.write_text('{"step": 1}\n')
+    (curve.parent / "adapter_model.safetensors").write_bytes(b"weights")
+    target = tmp_path / "results"
+    target.mkdir()
+    (target / "README.md").write_text("mine")
+    files = publish(study, target)
+    assert sorted(files) == sorted(p for p in target.rglob("*.*") if p.name != "README.md")
+    assert (target / "README.md").read_text() == "mine"
+    assert (target / "adapters" / "treatment-seed0.belief.jsonl").read_text() == '{"step": 1}\n'
+    assert {path.suffix for path in (target / "figures").iterdir()} == {".svg", ".csv"}
+    assert not list(target.rglob("*.safetensors"))
+    assert published(target).record == published(study).record
 
 
 def test_a_report_without_logs_is_made_of_what_is_there(tmp_path):
