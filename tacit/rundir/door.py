@@ -67,7 +67,11 @@ def _enter(verb: Callable[[Any], None], config_name: str, schema: type) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     ConfigStore.instance().store(name=f"{config_name}_schema", node=schema)
 
+    is_composed = False
+
     def task(config: Any) -> None:
+        nonlocal is_composed
+        is_composed = True
         # Handled here as well: Hydra prints a line of its own for what it sees raised.
         try:
             refuse_keys(OmegaConf.to_container(config, resolve=True))
@@ -86,6 +90,11 @@ def _enter(verb: Callable[[Any], None], config_name: str, schema: type) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         if _was_interrupted(error):
             raise KeyboardInterrupt from error
+        _stop(f"error: {_first_line(error)} ({REMEDY})", 1)
+    except ValueError as error:
+        if is_composed:
+            raise
+        # Hydra's own check of a group's value: `setting=null`.
         _stop(f"error: {_first_line(error)} ({REMEDY})", 1)
 
 

@@ -6,7 +6,7 @@ import sys
 from contextlib import redirect_stderr, suppress
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from docgen.audit import documents_of
@@ -91,6 +91,7 @@ WORDS = st.sampled_from(
 
 @settings(fuzzed, max_examples=max(20, EXAMPLES // 20))
 @given(st.lists(WORDS | st.text(max_size=5)).map("".join).filter(lambda text: text[:1] != "-"))
+@example("setting=null")
 def test_the_door_takes_any_override_or_says_in_one_line_what_is_wrong(override):
     """The real door, in this process: whatever it raises but an exit is a traceback to a user."""
     said = io.StringIO()
