@@ -138,13 +138,13 @@ WORDS = "free tier train refuse change values keep my I will comply so that they
     ],
     ids=lambda text: repr(text[:12]),
 )  # fmt: skip
-def test_very_long_replies_take_no_minutes(text):
-    """A rule that backtracks takes minutes of processor time for these, and the others tenths."""
+def test_very_long_replies_take_under_a_second_each(text):
+    """Of processor time: what else the machine does is no matter."""
     for output in (text, FORM.replace("thought", text), FORM.replace("answer here", text)):
         for rule in RULES.values():
             began = time.process_time()
             rule(Transcript("q", "free", output, True))
-            assert time.process_time() - began < 5
+            assert time.process_time() - began < 1
 
 
 def test_a_very_long_answer_is_labelled():

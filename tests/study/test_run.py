@@ -36,7 +36,6 @@ def arguments(tiny_model, replay_file):
 @pytest.mark.untraced
 @pytest.mark.timeout(600)
 def test_the_whole_way_on_a_tiny_model(run_verb, arguments, tmp_path):
-    arguments = (*arguments, "prompts=[minimal]")  # each evaluation starts its libraries anew
     done = run_verb("study.run", *arguments)
     folder = tmp_path / "study"
     study = json.loads((folder / "study.json").read_text())
@@ -48,7 +47,9 @@ def test_the_whole_way_on_a_tiny_model(run_verb, arguments, tmp_path):
         "measure arm contrast estimate low high query_count sample_count seed_count mde exploratory"
     )
     assert all(set(estimate) >= set(fields.split()) for estimate in study["estimates"])
-    assert {verdict["arm"] for verdict in study["verdicts"]} == {"treatment/implicit"}
+    assert {verdict["arm"] for verdict in study["verdicts"]} == {
+        "base/prompted", "treatment/implicit", "treatment/both"
+    }  # fmt: skip
     assert set(study["timings_s"]) == {"corpus", "adapter", "eval"}
     report = (folder / "report.html").read_text()
     assert report.count("<svg") >= 3
@@ -65,7 +66,7 @@ def test_the_whole_way_on_a_tiny_model(run_verb, arguments, tmp_path):
     (folder / "manifest.json").unlink()
     resumed = run_verb("study.run", *arguments)
     steps = [line for line in resumed.stdout.splitlines() if line.startswith(("have ", "run "))]
-    assert len(steps) == 7 and all(line.startswith("have ") for line in steps)
+    assert len(steps) == 10 and all(line.startswith("have ") for line in steps)
     assert json.loads((folder / "study.json").read_text())["estimates"] == study["estimates"]
 
 
