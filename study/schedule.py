@@ -3,8 +3,10 @@
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -150,7 +152,9 @@ def _start(study: Path, step: Step, beside: int) -> "subprocess.Popen[bytes]":
 
 @contextmanager
 def _ended(running: dict[str, tuple[Step, "subprocess.Popen[bytes]"]]) -> Iterator[None]:
-    """Leave no command running behind an interrupt."""
+    """Leave no command running behind an interrupt, or behind a plain `kill` or `scancel`."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if is_main else None
     try:
         yield
     finally:
@@ -161,6 +165,8 @@ def _ended(running: dict[str, tuple[Step, "subprocess.Popen[bytes]"]]) -> Iterat
                 child.wait(END_SECONDS)
             except subprocess.TimeoutExpired:
                 child.kill()
+        if is_main:
+            signal.signal(signal.SIGTERM, before)
 
 
 def run_by_launcher(

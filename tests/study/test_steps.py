@@ -2,6 +2,9 @@
 
 import fcntl
 import json
+import os
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -94,6 +97,31 @@ def test_a_step_waits_for_a_process_that_outlived_an_earlier_call(steps, command
     run_side_by_side(tmp_path / "study", [base], 2, told)
     assert told.lines[0] == ("held", base.id) and told.lines[-1] == ("done", base.id)
     assert time.monotonic() - started > 0.7
+
+
+def test_a_terminated_study_ends_its_commands_and_says_so_as_for_an_interrupt(
+    steps, monkeypatch, tmp_path
+):
+    """`kill`, `timeout`, `scancel`: what ran on would train beside the next try."""
+    sleeps = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
+    monkeypatch.setattr(schedule, "argv", lambda step: sleeps)
+    popen, begun = subprocess.Popen, []
+
+    def start(*given, **options):
+        begun.append(popen(*given, **options))
+        return begun[-1]
+
+    monkeypatch.setattr(schedule.subprocess, "Popen", start)
+
+    class Killed(Told):
+        def changed(self, step, state):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        run_side_by_side(tmp_path / "study", steps[:1], 1, Killed())
+    assert [child.returncode for child in begun] == [-signal.SIGTERM]
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_step_that_came_second_to_an_outliving_process_waits_and_has_not_failed(
