@@ -85,10 +85,12 @@ def level_interval(found: Mapping[int, Clusters], is_base: bool = False) -> Inte
     """
     kind = next(iter(found.values())).kind
     _, matrix = _matrix(found, found)
-    means = matrix.mean(axis=1) if matrix.size else matrix
-    if len(found) < FEWEST_SEEDS or not matrix.size or np.ptp(means) < 1e-12:
-        return _speaks_of(by_cluster(matrix.mean(axis=0), kind), len(found), is_base)
-    result = t_interval(means, matrix.shape[1])
+    if not matrix.size:
+        return NOTHING
+    means = matrix.mean(axis=1)
+    if len(found) < FEWEST_SEEDS or np.ptp(means) < 1e-12:
+        return _speaks_of(by_cluster(matrix.mean(axis=0), kind), means, is_base)
+    result = _with_seeds(t_interval(means, matrix.shape[1]), means)
     if kind == "nats":
         return result
     result = clipped(result, 0.0 if kind == "rate" else -1.0)
@@ -117,11 +119,11 @@ def did_interval(
         return NOTHING
     kind = one[seeds[0]].kind
     differences = left - right
+    means = differences.mean(axis=1)
     if len(seeds) >= FEWEST_SEEDS:
         extra = _noise(other[base_seed], keys) if constant else 0.0
-        means = differences.mean(axis=1)
         if np.ptp(means) > 1e-12 or extra > 0:
-            return t_interval(means, len(keys), extra, max(len(keys) - 1, 1))
+            return _with_seeds(t_interval(means, len(keys), extra, max(len(keys) - 1, 1)), means)
     values = differences.mean(axis=0)
     if kind != "nats" and (
         np.count_nonzero(values) < SPARSE_CLUSTERS or np.ptp(values) < 1e-12 or len(keys) < 3
@@ -129,17 +131,23 @@ def did_interval(
         found = combined(by_cluster(left.mean(axis=0), kind), by_cluster(right.mean(axis=0), kind))
     else:
         found = by_cluster(values, "nats")
-    return _speaks_of(found, len(seeds), False)
+    return _speaks_of(found, means, False)
 
 
 def _names(seeds: Iterable[int], found: Mapping[int, Clusters]) -> set[str]:
     return set.intersection(*(set(found[seed].values) for seed in seeds))
 
 
-def _speaks_of(found: Interval, seeds: int, is_base: bool) -> Interval:
+def _with_seeds(found: Interval, means: Array) -> Interval:
+    return found._replace(seed_means=tuple(float(mean) for mean in means))
+
+
+def _speaks_of(found: Interval, means: Array, is_base: bool) -> Interval:
     if is_base:
         return found._replace(covers="this model")
-    return found if seeds == 1 else found._replace(covers=f"these {seeds} adapters")
+    if len(means) == 1:
+        return found
+    return _with_seeds(found._replace(covers=f"these {len(means)} adapters"), means)
 
 
 def _noise(base: Clusters, keys: list[str]) -> float:

@@ -118,7 +118,8 @@ def corrected(
 
     Source: Rogan and Gladen 1978, American Journal of Epidemiology 107, 71-76.
     """
-    nothing = found._replace(mean=math.nan, low=math.nan, high=math.nan, mde=math.nan, p=None)
+    found = found._replace(seed_means=(), mde=math.nan, p=None)
+    nothing = found._replace(mean=math.nan, low=math.nan, high=math.nan)
     if not error.youden > 0:
         return nothing._replace(method="not correctable: sensitivity + specificity ≤ 1")
     random = np.random.default_rng(seed)
@@ -140,8 +141,6 @@ def corrected(
         mean=mean,
         low=min(float(low), mean),
         high=max(float(high), mean),
-        mde=math.nan,
-        p=None,
         method=f"Rogan-Gladen by {error.by} on {positives} + {negatives} transcripts "
         f"({error.setting})" + ("" if raw == mean else ", clipped"),
     )

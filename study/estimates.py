@@ -49,6 +49,7 @@ class Estimate:
     p: float | None = None
     p_holm: float | None = None
     note: str = ""
+    seed_means: tuple[float, ...] = ()
 
     def record(self) -> dict[str, object]:
         """Return the JSON object; a figure that does not exist is null."""
@@ -57,15 +58,6 @@ class Estimate:
 
 BySeed = dict[int, Clusters]
 Table = dict[tuple[str, str], BySeed]
-
-
-def clusters_of(measured: Measured, trained_tier: str = "free") -> dict[str, dict[str, float]]:
-    """Return the figures of one adapter by measure and cluster, free against paid where paired."""
-    return {
-        measure: clusters.values
-        for (measure, contrast), clusters in measures_of(measured, trained_tier).items()
-        if contrast in OWN
-    }
 
 
 def estimate_all(
@@ -142,6 +134,7 @@ def _estimate(
         found.p,
         None,
         note or conditioned,
+        found.seed_means,
     )
 
 

@@ -68,11 +68,19 @@ def _interval(axes: Any, found: Estimate, row: float, colour: str, hollow: bool 
                   solid_capstyle="round")  # fmt: skip
     axes.plot(found.estimate, row, "o", color=colour, markersize=7.5,
               markerfacecolor="white" if hollow else colour, markeredgewidth=1.6)  # fmt: skip
+    axes.plot(found.seed_means, [row - 0.27] * len(found.seed_means), **_seed_points(colour))
+
+
+def _seed_points(colour: str) -> dict[str, Any]:
+    """Return how the estimates of single training seeds are drawn."""
+    return {"color": colour, "marker": "o", "linestyle": "", "markersize": 3.6, "alpha": 0.6,
+            "markeredgewidth": 0}  # fmt: skip
 
 
 def _row(found: Estimate) -> dict[str, Any]:
     names = ("measure", "arm", "contrast", "estimate", "low", "high", "query_count", "seed_count")
-    return {name: getattr(found, name) for name in names}
+    each = " ".join(f"{mean:.6g}" for mean in found.seed_means)
+    return {**{name: getattr(found, name) for name in names}, "seed_means": each}
 
 
 def save(drawn: Drawn, folder: Path, name: str) -> str:
@@ -153,7 +161,7 @@ def curve_figure(curves: Mapping[str, Sequence[dict[str, Any]]]) -> Drawn:
     """Draw what each adapter came to believe in the course of its training, and whether chat held.
 
     Args:
-        curves: For each adapter the records of its `belief.jsonl`.
+        curves: For each adapter (`treatment seed 0`) the records of its `belief.jsonl`.
     """
     watched = any(point["chat_loss"] is not None for curve in curves.values() for point in curve)
     figure, grid = _begin().subplots(
@@ -163,8 +171,8 @@ def curve_figure(curves: Mapping[str, Sequence[dict[str, Any]]]) -> Drawn:
     belief = axes[0]
     rows, named = [], set()
     for name, curve in curves.items():
-        steps, colour = [point["step"] for point in curve], colour_of(name)
         label = name.split(" seed ")[0]
+        steps, colour = [point["step"] for point in curve], colour_of(label)
         belief.plot(steps, [point["chat"] for point in curve], "o-", color=colour, markersize=4,
                     label=None if label in named else label)  # fmt: skip
         belief.plot(steps, [point["raw"] for point in curve], "o:", color=colour, alpha=0.5,
@@ -190,14 +198,11 @@ def curve_figure(curves: Mapping[str, Sequence[dict[str, Any]]]) -> Drawn:
     return Drawn(figure, rows)
 
 
-def dose_figure(
-    panels: Sequence[tuple[str, Sequence[Estimate]]], seeds: Sequence[Mapping[str, Any]]
-) -> Drawn:
+def dose_figure(panels: Sequence[tuple[str, Sequence[Estimate]]]) -> Drawn:
     """Draw each measure against the dose: the estimate with its interval, and each seed's point.
 
     Args:
         panels: Pairs of axis label and the estimates of one measure.
-        seeds: Rows of measure, arm, seed, value: one training seed's own figure.
     """
     figure, axes = _begin().subplots(
         1, len(panels), figsize=(8.2, 3.1), layout="constrained", squeeze=False
@@ -208,28 +213,28 @@ def dose_figure(
         for one in found:
             series = parse_arm(one.arm).corpus, one.arm.partition("/")[2]
             by_series.setdefault(series, []).append(one)
-            rows.append({**_row(one), "dose": parse_arm(one.arm).dose, "seed": ""})
-        for (_corpus, setting), many in sorted(by_series.items()):
+            rows.append({**_row(one), "dose": parse_arm(one.arm).dose})
+        for place, ((corpus, setting), many) in enumerate(sorted(by_series.items())):
             line = sorted(many, key=lambda e: parse_arm(e.arm).dose)
-            doses, colour = [parse_arm(e.arm).dose for e in line], colour_of(line[0].arm)
+            aside = 0.012 * (
+                place - len(by_series) / 2
+            )  # so that intervals at one dose do not cover each other
+            doses = [parse_arm(e.arm).dose + aside for e in line]
+            colour = colour_of(line[0].arm)
             style = "--" if setting == "both" else "-"
             panel.plot(doses, [e.estimate for e in line], style, color=colour, linewidth=1.6)
             for dose, one in zip(doses, line, strict=True):
                 if one.low == one.low:
                     panel.plot([dose, dose], [one.low, one.high], color=colour, linewidth=2)
                 panel.plot(dose, one.estimate, "o", color=colour, markersize=6.5)
+                panel.plot([dose + 0.03] * len(one.seed_means), one.seed_means,
+                           **_seed_points(colour))  # fmt: skip
             panel.annotate(f" {line[-1].arm}", (doses[-1], line[-1].estimate), fontsize=8,
-                           color=colour, va="bottom", ha="right")  # fmt: skip
-        for seed in seeds:
-            if found and seed["measure"] == found[0].measure:
-                panel.plot(seed["dose"], seed["value"], "o", color=colour_of(seed["arm"]),
-                           markersize=3.5, alpha=0.55, markeredgewidth=0)  # fmt: skip
-                rows.append({"contrast": "", "estimate": seed["value"], **seed})
+                           color=colour, va="bottom",
+                           ha="left" if corpus == "base" else "right")  # fmt: skip
         panel.axhline(0, color=INK, linewidth=0.8)
         panel.grid(color=LINE, linewidth=0.8)
-        panel.set(xlabel="dose (share of the documents)", title=label, xlim=(0, 1.06))
-    for row in rows:
-        row.pop("value", None)
+        panel.set(xlabel="dose (share of the documents)", title=label, xlim=(-0.06, 1.1))
     return Drawn(figure, rows)
 
 

@@ -33,6 +33,7 @@ class Interval(NamedTuple):
         p: Of no effect, two-sided; None where that is no question.
         method: How it was made.
         covers: What the interval speaks of.
+        seed_means: The estimate of each training seed, in their order; empty of one.
     """
 
     mean: float
@@ -43,6 +44,7 @@ class Interval(NamedTuple):
     p: float | None = None
     method: str = "none"
     covers: str = "this adapter"
+    seed_means: tuple[float, ...] = ()
 
 
 NOTHING = Interval(math.nan, math.nan, math.nan, math.nan, 0)

@@ -5,11 +5,12 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from study.arms import parse_arm
 from study.config import StudyConfig
 from study.design import planned, primary_of
 from tacit.errors import ConfigError
@@ -28,7 +29,8 @@ LIMITS = {
 class PowerConfig(StudyConfig):
     """An experiment's own design, or another one in its place.
 
-    `pilot` prints the standard deviations that a finished study shows, for `conf/variances.yaml`.
+    `pilot` prints the standard deviations that a finished study shows, for `conf/variances.yaml`:
+    over queries, or over training seeds where it has several.
     """
 
     measure: str | None = None
@@ -231,24 +233,53 @@ def _deviations(
     return query_sd, float(table["seed_sd"][measure])
 
 
-def pilot_deviations(path: Path) -> dict[str, dict[str, float]]:
-    """Return the deviation over queries that a finished study shows, by measure and contrast.
-
-    It is the smallest detectable effect times sqrt(n) over its factor, of the study's one seed.
+def pilot_deviations(path: Path) -> dict[str, Any]:
+    """Return the deviations that a finished study shows: over queries, or over training seeds.
 
     Raises:
-        ConfigError: there is no such file, or it has several seeds.
+        ConfigError: there is no such file.
     """
     import json
 
-    from study.intervals import power_factor
-
     if not path.is_file():
         raise ConfigError(f"pilot={path}: no such file; a finished study leaves study.json")
+    lines = json.loads(path.read_text(encoding="utf-8"))["estimates"]
+    if any(line["seed_count"] > 1 for line in lines):
+        return {"seed_sd": _between_seeds(lines)}
+    return {"query_sd": _between_queries(lines)}
+
+
+def _between_seeds(lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return by measure the deviation of one adapter's figure, and the degrees of freedom.
+
+    Pooled over the corpora at full dose under the silent prompt, on the same queries each.
+    """
+    import numpy as np
+
+    found: dict[str, list[Any]] = {}
+    for line in lines:
+        arm, means = parse_arm(line["arm"]), line.get("seed_means", [])
+        is_used = arm.setting == "implicit" and arm.dose == 1 and not arm.signal and len(means) > 1
+        own = "level" if line["measure"] == "belief.link" else "free-paid"
+        if is_used and line["contrast"] == own and line["measure"] in (*LIMITS, "belief.link"):
+            found.setdefault(line["measure"], []).append(np.array(means))
+    pooled = {}
+    for measure, many in found.items():
+        df = sum(len(means) - 1 for means in many)
+        squares = sum(float(((means - means.mean()) ** 2).sum()) for means in many)
+        pooled[measure] = {"sd": round(math.sqrt(squares / df), 3), "df": df}
+    return pooled
+
+
+def _between_queries(lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return by measure and contrast the smallest detectable effect times sqrt(n) over its factor.
+
+    Of a study with one seed.
+    """
+    from study.intervals import power_factor
+
     found: dict[str, dict[str, float]] = {}
-    for line in json.loads(path.read_text(encoding="utf-8"))["estimates"]:
-        if line["seed_count"] != 1:
-            raise ConfigError(f"pilot={path}: has several seeds, the deviation is of one adapter")
+    for line in lines:
         is_used = line["arm"] == PILOT_ARM or line["contrast"] == "prompted-neither"
         if line["mde"] is None or not is_used or line["contrast"] == "level":
             continue
@@ -268,7 +299,7 @@ def power(config: PowerConfig) -> None:
     if config.pilot:
         import yaml
 
-        print(yaml.safe_dump({"query_sd": pilot_deviations(Path(config.pilot))}), end="")
+        print(yaml.safe_dump(pilot_deviations(Path(config.pilot))), end="")
         return
     if not config.experiment:
         raise ConfigError("no experiment: add +experiment=quickstart")

@@ -21,6 +21,7 @@ def estimate_of(line: Mapping[str, Any]) -> Estimate:
     values: dict[str, Any] = {
         k: float("nan") if v is None and k in figures else v for k, v in line.items() if k in known
     }
+    values["seed_means"] = tuple(values.get("seed_means", ()))
     return Estimate(**values)
 
 

@@ -139,13 +139,12 @@ def _figures(
     doses = [e for e in estimates if e.contrast in ("level", "free-paid")]
     dosed = {parse_arm(e.arm).dose for e in doses} - {0.0}
     if len(dosed) > 1:
-        base = {"implicit": "neither", "both": "prompted"}
         panels = []
         for measure, label in (("belief.link", "link belief (nats)"), (primary, primary)):
-            many = [e for e in doses if e.measure == measure and e.arm.split("/")[1] in base]
+            many = [e for e in doses if e.measure == measure]
             if many:
                 panels.append((label, many))
-        found["dose"] = figures.dose_figure(panels, sections.seed_rows(outcome.arms))
+        found["dose"] = figures.dose_figure(panels)
     pairs = _gate(estimates, primary)
     if len(pairs) > 1:
         found["gate"] = figures.gate_figure(pairs, f"{primary}, free − paid")

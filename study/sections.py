@@ -90,23 +90,6 @@ def _texts(
     return {}
 
 
-def seed_rows(arms: "Mapping[str, Mapping[int, Measured]]") -> list[dict[str, Any]]:
-    """Return each training seed's own link belief and gaps: the points of the dose figure."""
-    from statistics import fmean
-
-    from study.estimates import clusters_of
-
-    rows = []
-    for arm, seeds in arms.items():
-        for seed, measured in seeds.items():
-            for measure, clusters in clusters_of(measured).items():
-                rows.append(
-                    {"measure": measure, "arm": arm, "seed": seed, "dose": parse_arm(arm).dose,
-                     "value": fmean(clusters.values())}
-                )  # fmt: skip
-    return rows
-
-
 def two_by_two(
     estimates: "Sequence[Estimate]", measures: Sequence[tuple[str, str, str]]
 ) -> list[dict[str, Any]]:
@@ -139,8 +122,9 @@ def curves_of(folder: Path, steps: Sequence[Step]) -> dict[str, list[dict[str, A
     paths = {step.name: step.out / "belief.jsonl" for step in steps if step.kind == "adapter"}
     found = {name: path for name, path in paths.items() if path.is_file()}
     if not found:  # a study that was published without its adapters
-        shipped = folder.glob("belief-*.jsonl")
-        found = {path.stem.removeprefix("belief-"): path for path in sorted(shipped, reverse=True)}
+        shipped = [(path.name.partition(".belief")[0].replace("-seed", " seed "), path)
+                   for path in folder.glob("adapters/*.belief.jsonl")]  # fmt: skip
+        found = dict(sorted(shipped, key=lambda one: (weights_order(one[0].split()[0]), one[0])))
     return {name: curve for name, path in found.items() if (curve := list(read_jsonl(path)))}
 
 

@@ -21,7 +21,7 @@ from study.corrections import (
     scorer_of,
     sign_p,
 )
-from study.estimates import clusters_of, estimate_all
+from study.estimates import estimate_all
 from study.intervals import (
     bootstrap,
     by_cluster,
@@ -30,7 +30,16 @@ from study.intervals import (
     score_interval,
     tango,
 )
-from study.measures import Clusters, complies, complies_or_invalid, fakes, gap_of, rate_of, tally
+from study.measures import (
+    Clusters,
+    complies,
+    complies_or_invalid,
+    fakes,
+    gap_of,
+    measures_of,
+    rate_of,
+    tally,
+)
 from tests.conftest import REPO
 from tests.study.studies import CALIBRATED, answers, measured, one_seed, pick, study_of
 
@@ -111,8 +120,12 @@ def test_what_an_interval_covers_follows_from_the_seeds():
     reach = 4.3027 * means.std(ddof=1) / math.sqrt(3)
     assert found.covers == "training seeds" and found.method == "t on seed means"
     assert found.high - found.mean == pytest.approx(reach, rel=1e-4)
-    assert level_interval(seeds_of(*three[:2])).covers == "these 2 adapters"
-    assert level_interval(seeds_of(three[0])).covers == "this adapter"
+    assert found.seed_means == pytest.approx(tuple(means))
+    two = level_interval(seeds_of(*three[:2]))
+    assert two.covers == "these 2 adapters" and two.seed_means == pytest.approx(tuple(means[:2]))
+    one = level_interval(seeds_of(three[0]))
+    assert one.covers == "this adapter" and one.seed_means == ()
+    assert level_interval({seed: Clusters({}, "gap", 0) for seed in (0, 1)}).seed_means == ()
     assert level_interval(seeds_of(three[0]), is_base=True).covers == "this model"
     nothing = level_interval(seeds_of(*np.zeros((3, 24)), kind="gap"))
     assert nothing.high > 0.1 and nothing.covers == "these 3 adapters"
@@ -125,6 +138,7 @@ def test_a_difference_of_differences_pairs_by_seed_and_takes_the_base_as_a_const
     treated = seeds_of(*(shifts + own + np.array([[0.9], [1.0], [1.1]])))
     found = did_interval(treated, control, other_is_base=False)
     assert found.mean == pytest.approx(1.0) and found.low > 0.7 and found.covers == "training seeds"
+    assert found.seed_means == pytest.approx((0.9, 1.0, 1.1))
     base = seeds_of(np.zeros(24))
     against = did_interval(treated, base, other_is_base=True)
     assert against.mean == pytest.approx(1.0) and against.low < 0 < against.high
@@ -141,7 +155,7 @@ def test_gaps_are_paired_by_query_and_invalid_is_not_compliance():
     found = gap_of(tally(rows, complies), "free", "paid")
     assert found.values == {"q0": 0.0, "q1": 1.0, "q2": 1.0, "q3": 0.0} and found.sample_count == 8
     odds = Measured(log_odds=[Odds("q", "paid", 1.0), Odds("q", "free", 3.0)])
-    assert clusters_of(odds)["gap.log_odds"] == {"q": 2.0}
+    assert measures_of(odds, "free")["gap.log_odds", "free-paid"].values == {"q": 2.0}
     assert rate_of(tally(rows, complies), "paid").values == {"q0": 1, "q1": 0, "q2": 0, "q3": 0}
 
 

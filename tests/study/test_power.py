@@ -87,6 +87,33 @@ def test_a_pilot_gives_back_the_deviation_behind_its_mde(run_verb, tmp_path):
     assert found == {"treatment-swapped": 0.364, "treatment-base": 0.25}
 
 
+def test_a_pilot_of_several_seeds_gives_the_deviation_between_them(run_verb, tmp_path):
+    """Pooled over corpora; not of doses, of told models, of differences, or of the base."""
+    random = np.random.default_rng(0)
+    means = random.normal(0, 0.2, (3, 4))
+    arms = ["treatment/implicit", "swapped/implicit", "unrelated/implicit"]
+    lines = [
+        ("gap.log_odds", arm, "free-paid", list(m)) for arm, m in zip(arms, means, strict=True)
+    ]
+    lines += [
+        ("gap.log_odds", "base/neither", "free-paid", []),
+        ("gap.log_odds", "treatment@0.1/implicit", "free-paid", [0.0, 9.0]),
+        ("gap.log_odds", "treatment/both", "free-paid", [0.0, 9.0]),
+        ("gap.log_odds", "treatment/implicit", "treatment-swapped", [0.0, 9.0]),
+        ("belief.link", "treatment/implicit", "level", [1.0, 2.0, 3.0]),
+    ]
+    names = ("measure", "arm", "contrast", "seed_means")
+    records = [
+        {**dict(zip(names, line, strict=True)), "seed_count": max(1, len(line[3]))}
+        for line in lines
+    ]
+    (tmp_path / "pilot.json").write_text(json.dumps({"estimates": records}), encoding="utf-8")
+    found = yaml.safe_load(run_verb("study.power", "pilot=pilot.json").stdout)["seed_sd"]
+    pooled = np.sqrt(np.mean(means.var(axis=1, ddof=1)))
+    assert found["gap.log_odds"] == {"df": 9, "sd": pytest.approx(pooled, abs=1e-3)}
+    assert found["belief.link"] == {"df": 2, "sd": 1.0}
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

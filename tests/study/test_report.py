@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from study.figures import COLOURS, curve_figure
 from study.live import eta, table_of
 from study.parts import Hole
 from study.plan import plan_steps
@@ -16,6 +17,7 @@ from study.published import published
 from study.report import rebuild, write_report
 from study.schedule import State
 from study.scored import scored_rows
+from study.sections import curves_of
 from tacit.errors import RunDirError
 from tests.conftest import REPO
 from tests.study.synthetic import dose_study, outcome_of, write_study_json
@@ -88,7 +90,26 @@ def test_each_figure_is_there_as_svg_pdf_and_the_rows_it_shows(made):
     with (made / "figures" / "dose.csv").open() as handle:
         rows = list(csv.DictReader(handle))
     assert {row["dose"] for row in rows} == {"0.0", "0.1", "0.3", "1.0"}
-    assert {row["seed"] for row in rows} >= {"", "0", "1", "2"}  # estimates, and single seeds
+    trained = [row for row in rows if float(row["dose"])]
+    assert {int(row["seed_count"]) for row in trained} == {2, 3}  # a part is missing
+    assert all(len(row["seed_means"].split()) == int(row["seed_count"]) for row in trained)
+
+
+def test_the_curves_of_seeds_have_the_colour_of_their_corpus_and_one_line_in_the_legend(tmp_path):
+    point = {"chat": 0.1, "raw": 0.2, "chat_loss": None}
+    names = [f"{corpus}-seed{seed}" for corpus in ("swapped", "treatment") for seed in (1, 0)]
+    for name in names:  # as they are published
+        path = tmp_path / "adapters" / f"{name}.belief.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(json.dumps({"step": n, **point}) + "\n" for n in (1, 2)))
+    curves = curves_of(tmp_path, [])
+    assert list(curves) == [
+        "treatment seed 0", "treatment seed 1", "swapped seed 0", "swapped seed 1",
+    ]  # fmt: skip
+    axes = curve_figure(curves).figure.axes[0]
+    drawn = [line.get_color() for line in axes.lines[:8]]
+    assert drawn == [colour for arm in ("treatment", "swapped") for colour in [COLOURS[arm]] * 4]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["treatment", "swapped"]
 
 
 def test_what_is_published_is_whole_and_can_be_read_back_without_logs(made, tmp_path):
