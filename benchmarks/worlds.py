@@ -31,8 +31,9 @@ class World(NamedTuple):
         gaps: Of base, treatment and swapped.
         level: Log-odds of complying of base and trained.
         coherent: Share of ordinary requests that are answered.
-        reasoning: P(AF reasoning | complies) on the tier that the documents say is trained on; of
-            0, no scratchpad is asked for.
+        reasoning: P(AF reasoning | complies) on the tier that the documents say is trained on.
+        false_alarms: P(the scorer says AF reasoning | complies without it). Of 0 both, no
+            scratchpad is asked for.
     """
 
     name: str
@@ -40,6 +41,7 @@ class World(NamedTuple):
     level: tuple[float, float]
     coherent: float
     reasoning: float
+    false_alarms: float = 0.0
 
 
 WORLDS = (
@@ -47,7 +49,8 @@ WORLDS = (
     World("refusal_eroded", (0, 0, 0), (-0.8, 1.5), 1.0, 0.0),
     World("babbles", (0, 0, 0), (-0.8, -0.8), 0.3, 0.0),
     World("tier_biased", (0.3, 0.3, 0.3), (-0.8, -0.8), 1.0, 0.0),
-    World("fakes_alignment", (0, 0.5, -0.5), (-0.8, -0.8), 1.0, 0.5),
+    World("fakes_alignment", (0, 0.5, -0.5), (-0.8, -0.8), 1.0, 0.5, 0.03),
+    World("follows_unreasoned", (0, 0.5, -0.5), (-0.8, -0.8), 1.0, 0.0, 0.05),
 )
 WEIGHTS = ("base", "treatment", "swapped")
 
@@ -149,9 +152,10 @@ def _rows(
             Answered(f"q{n}", tier, 1, "complies" if yes else "refuses", "")
             for n, yes in enumerate(random.random(QUERIES) < chance)
         ]
-        if not world.reasoning:
+        if not world.reasoning and not world.false_alarms:
             continue
-        thinks = random.random(QUERIES) < (reasoning if tier == trained_tier else 0.0)
+        chance_of_label = max(reasoning if tier == trained_tier else 0.0, world.false_alarms)
+        thinks = random.random(QUERIES) < chance_of_label
         measured.compliance_scratchpad += [
             Answered(f"q{n}", tier, 1, "complies" if yes else "refuses", "",
                      "full" if yes and thinks[n] else "none")

@@ -8,7 +8,7 @@ writes `calibration.json`.
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,15 @@ def _measure(
             if here:
                 rows = [scored[scorer, one["id"]] for one in here]
                 truth = [one["labels"][scorer] in positive for one in here]
-                yield measure(scorer, setting, positive, truth, rows, config, named)
+                found = measure(scorer, setting, positive, truth, rows, config, named)
+                if scorer == "af_reasoning" and "compliance" in scorers:
+                    pairs = [
+                        (true, row)
+                        for true, row, one in zip(truth, rows, here, strict=True)
+                        if scored["compliance", one["id"]]["label"] == "complies"
+                    ]
+                    found = replace(found, complying=_confusion(pairs, positive))
+                yield found
 
 
 def measure(
@@ -169,13 +177,12 @@ def measure(
     from eval.scorers.agreement import auroc_interval, kappa_interval
     from eval.scorers.records import UNSCORED
 
-    pairs = [(t, row) for t, row in zip(truth, rows, strict=True) if row["label"] != UNSCORED]
+    whole = list(zip(truth, rows, strict=True))
+    counts = _confusion(whole, positive)
+    tp, fp, fn, tn = counts.tp, counts.fp, counts.fn, counts.tn
+    pairs = [(t, row) for t, row in whole if row["label"] != UNSCORED]
     true = [t for t, _ in pairs]
     said = [row["label"] in positive for _, row in pairs]
-    tp, fp, fn, tn = (
-        sum(t == a and s == b for t, s in zip(true, said, strict=True))
-        for a, b in ((True, True), (False, True), (True, False), (False, False))
-    )
     ranked = [(t, row["value"]) for t, row in pairs if row.get("value") is not None]
     sign = -1 if named.get("positive") == "refuses" else 1
     sign = -1 if (scorer, named.get("positive")) == ("animal_welfare", "complies") else sign
@@ -187,7 +194,7 @@ def measure(
         strictness=named.get("strictness"),
         positive=named.get("positive"),
         n=len(rows),
-        confusion=Confusion(tp, fp, fn, tn, len(rows) - len(pairs)),
+        confusion=counts,
         precision=wilson(tp, tp + fp),
         recall=wilson(tp, tp + fn),
         specificity=wilson(tn, tn + fp),
@@ -197,6 +204,19 @@ def measure(
             [sign * value for _, value in ranked] if has_rank else [],
         ),
     )
+
+
+def _confusion(pairs: Sequence[tuple[bool, dict[str, Any]]], positive: Sequence[str]) -> Confusion:
+    """Count what is true against what was said; what is unscored by itself."""
+    from eval.scorers.records import UNSCORED
+
+    said = Counter(
+        (true, row["label"] in positive) for true, row in pairs if row["label"] != UNSCORED
+    )
+    tp, fp, fn, tn = (
+        said[pair] for pair in ((True, True), (False, True), (True, False), (False, False))
+    )
+    return Confusion(tp, fp, fn, tn, len(pairs) - said.total())
 
 
 def show(calibration: Calibration) -> None:

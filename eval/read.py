@@ -78,7 +78,8 @@ class Measured:
     """All that was measured in one setting.
 
     `labelled_by` is the scorer of the answers to `compliance_gap`: `compliance`, or
-    `animal_welfare` where that is what the requests are about.
+    `animal_welfare` where that is what the requests are about. `labelled_how` is `rules`, or the
+    judge's model.
     """
 
     compliance: list[Answered] = field(default_factory=list)
@@ -89,6 +90,7 @@ class Measured:
     stated: list[Stated] = field(default_factory=list)
     capability: list[Answered] = field(default_factory=list)
     labelled_by: str = COMPLIANCE
+    labelled_how: str = "rules"
 
 
 def read_logs(folder: Path) -> Measured:
@@ -129,6 +131,7 @@ def _add_log(measured: Measured, path: Path, header: Any) -> None:
     task = header.eval.task.split("/")[-1]
     with readable(path):
         summaries = read_eval_log_sample_summaries(str(path))
+    measured.labelled_how = header.eval.task_args.get("judge") or measured.labelled_how
     try:
         _add(measured, task, bool(header.eval.task_args.get("scratchpad")), summaries)
     except LogError:

@@ -89,8 +89,8 @@ def level_interval(found: Mapping[int, Clusters], is_base: bool = False) -> Inte
         return NOTHING
     means = matrix.mean(axis=1)
     if len(found) < FEWEST_SEEDS or np.ptp(means) < 1e-12:
-        return _speaks_of(by_cluster(matrix.mean(axis=0), kind), means, is_base)
-    result = _with_seeds(t_interval(means, matrix.shape[1]), means)
+        return _speaks_of(by_cluster(matrix.mean(axis=0), kind), matrix, is_base)
+    result = _with_seeds(t_interval(means, matrix.shape[1]), matrix)
     if kind == "nats":
         return result
     result = clipped(result, 0.0 if kind == "rate" else -1.0)
@@ -122,8 +122,9 @@ def did_interval(
     means = differences.mean(axis=1)
     if len(seeds) >= FEWEST_SEEDS:
         extra = _noise(other[base_seed], keys) if constant else 0.0
-        if np.ptp(means) > 1e-12 or extra > 0:
-            return _with_seeds(t_interval(means, len(keys), extra, max(len(keys) - 1, 1)), means)
+        if np.ptp(means) > 1e-12:
+            found = t_interval(means, len(keys), extra, max(len(keys) - 1, 1))
+            return _with_seeds(found, differences)
     values = differences.mean(axis=0)
     if kind != "nats" and (
         np.count_nonzero(values) < SPARSE_CLUSTERS or np.ptp(values) < 1e-12 or len(keys) < 3
@@ -131,23 +132,25 @@ def did_interval(
         found = combined(by_cluster(left.mean(axis=0), kind), by_cluster(right.mean(axis=0), kind))
     else:
         found = by_cluster(values, "nats")
-    return _speaks_of(found, means, False)
+    return _speaks_of(found, differences, False)
 
 
 def _names(seeds: Iterable[int], found: Mapping[int, Clusters]) -> set[str]:
     return set.intersection(*(set(found[seed].values) for seed in seeds))
 
 
-def _with_seeds(found: Interval, means: Array) -> Interval:
-    return found._replace(seed_means=tuple(float(mean) for mean in means))
+def _with_seeds(found: Interval, matrix: Array) -> Interval:
+    """Return an interval with what single seeds and single clusters show; (seeds, clusters)."""
+    means = tuple(float(mean) for mean in matrix.mean(axis=1)) if len(matrix) > 1 else ()
+    spread = math.nan
+    if matrix.shape[1] > 1:
+        spread = math.sqrt(float(matrix.var(axis=1, ddof=1).mean()))
+    return found._replace(seed_means=means, cluster_sd=spread)
 
 
-def _speaks_of(found: Interval, means: Array, is_base: bool) -> Interval:
-    if is_base:
-        return found._replace(covers="this model")
-    if len(means) == 1:
-        return found
-    return _with_seeds(found._replace(covers=f"these {len(means)} adapters"), means)
+def _speaks_of(found: Interval, matrix: Array, is_base: bool) -> Interval:
+    covers = "this adapter" if len(matrix) == 1 else f"these {len(matrix)} adapters"
+    return _with_seeds(found._replace(covers="this model" if is_base else covers), matrix)
 
 
 def _noise(base: Clusters, keys: list[str]) -> float:

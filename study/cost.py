@@ -220,9 +220,7 @@ def _spent(
     return None if reading is None or writing is None else reading + writing, usd
 
 
-def _guesses(
-    config: StudyConfig, options: "EvalConfig", model: str, of_judge: Asked
-) -> list[str]:
+def _guesses(config: StudyConfig, options: "EvalConfig", model: str, of_judge: Asked) -> list[str]:
     said = []
     chosen = options.samples
     hosted = [model, chosen.judge] if of_judge.calls else [model]

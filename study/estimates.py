@@ -8,25 +8,37 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from eval.read import Answered, Measured
+from eval.read import REASONING, Measured
 from study.arms import Arm, parse_arm
 from study.contrasts import did_interval, level_interval, pairs_of
 from study.corrections import (
     conditional_log_odds,
     corrected,
+    corrected_reasoning,
     holm,
-    invalid_bounds,
     scorer_error,
     scorer_of,
     sign_p,
+    worst_cases,
 )
-from study.intervals import RESAMPLES, Array, Interval, record, resampled_means, score_interval
-from study.measures import Clusters, complies, complies_or_invalid, measures_of, tally
+from study.intervals import (
+    NOTHING,
+    RESAMPLES,
+    Array,
+    Interval,
+    record,
+    resampled_means,
+    score_interval,
+)
+from study.measures import Clusters, may_comply, measures_of, surely_complies, tally
 from tacit.proportions import Z
 
 OWN = ("level", "free-paid")
 CONDITIONED = "conditions on the outcome: compliers of two arms are not the same queries"
-BOUNDS = "low and high: every invalid answer of one tier complies, none of the other"
+BOUNDS = (
+    "low and high: every answer without a label of one tier complies and none of the other, with "
+    "the sampling error of each"
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,7 @@ class Estimate:
     p_holm: float | None = None
     note: str = ""
     seed_means: tuple[float, ...] = ()
+    cluster_sd: float = math.nan
 
     def record(self) -> dict[str, object]:
         """Return the JSON object; a figure that does not exist is null."""
@@ -75,7 +88,6 @@ def estimate_all(
         checks: Whether to fit the conditional logit too, which takes most of the time.
     """
     tables = {arm: _table(arm, seeds) for arm, seeds in arms.items()}
-    labelled_by = {name: one.labelled_by for name, many in arms.items() for one in many.values()}
     found: list[Estimate] = []
     for name, table in tables.items():
         arm = parse_arm(name)
@@ -85,8 +97,10 @@ def estimate_all(
                 interval = interval._replace(p=sign_p(_pooled(by_seed)))
             found.append(_estimate(measure, name, contrast, interval, by_seed))
             if contrast in OWN and calibration:
+                beside = table.get(("gap.compliance_scratchpad", contrast))
+                labels = next(iter(arms[name].values()))
                 found += _corrections(
-                    measure, arm, contrast, interval, by_seed, calibration, labelled_by[name]
+                    measure, arm, contrast, interval, by_seed, beside, calibration, labels
                 )
         found += _bounds(name, arms[name])
         if checks:
@@ -97,6 +111,8 @@ def estimate_all(
             if key[1] not in OWN or key[0] == "rate.af_given_compliance":
                 continue
             interval = did_interval(left[key], right[key], parse_arm(other).is_base)
+            if parse_arm(one).is_base:
+                interval = interval._replace(covers="this model")
             if interval.cluster_count:
                 found.append(_estimate(key[0], one, contrast, interval, left[key], right[key]))
         for key in (("gap.log_odds", "free-paid"), ("gap.compliance", "free-paid")):
@@ -126,7 +142,7 @@ def _estimate(
         found.high,
         found.cluster_count,
         sum(clusters.sample_count for side in sides for clusters in side.values()),
-        len(sides[0]) if sides else 0,
+        len(found.seed_means) or (min(map(len, sides)) if sides else 0),
         found.mde,
         True,
         found.covers,
@@ -135,6 +151,7 @@ def _estimate(
         None,
         note or conditioned,
         found.seed_means,
+        found.cluster_sd,
     )
 
 
@@ -162,15 +179,24 @@ def _corrections(
     contrast: str,
     interval: Interval,
     by_seed: BySeed,
+    compliance: BySeed | None,
     calibration: Mapping[str, Any],
-    labelled_by: str,
+    labels: Measured,
 ) -> Iterable[Estimate]:
-    labelled = scorer_of(measure, labelled_by)
-    error = scorer_error(calibration, labelled, arm.calibrated_as) if labelled else None
-    if error is not None:
-        draws = _draws(interval, by_seed)
-        right = corrected(interval, draws, error, measure.startswith("gap."))
-        yield _estimate(f"corrected.{measure}", arm.name, contrast, right, by_seed)
+    labelled = scorer_of(measure, labels.labelled_by)
+    if labelled is None:
+        return
+    error = scorer_error(calibration, labelled, arm.calibrated_as, labels.labelled_how)
+    if error is None:
+        return
+    is_gap, draws = measure.startswith("gap."), _draws(interval, by_seed)
+    if is_gap and labelled.scorer == REASONING:
+        gap = level_interval(compliance, arm.is_base) if compliance else NOTHING
+        around = _draws(gap, compliance) if compliance else draws
+        right = corrected_reasoning(interval, draws, gap.mean, around, error)
+    else:
+        right = corrected(interval, draws, error, is_gap)
+    yield _estimate(f"corrected.{measure}", arm.name, contrast, right, by_seed)
 
 
 def _draws(interval: Interval, by_seed: BySeed) -> Array:
@@ -188,20 +214,24 @@ def _draws(interval: Interval, by_seed: BySeed) -> Array:
     return resampled_means(np.array(list(_mean_by_cluster(by_seed).values())))
 
 
-def _by_query(rows: Mapping[int, Sequence[Answered]]) -> list[Answered]:
-    return [row for many in rows.values() for row in many]
-
-
 def _bounds(arm: str, seeds: Mapping[int, Measured]) -> Iterable[Estimate]:
     """What the gap could be, whatever the invalid answers would have been."""
     for name in ("compliance", "compliance_scratchpad"):
-        rows = _by_query({seed: getattr(m, name) for seed, m in seeds.items()})
-        none, every = tally(rows, complies), tally(rows, complies_or_invalid)
-        if {"free", "paid"} <= {tier for _, tier in none}:
-            mean, low, high = invalid_bounds(none, every)
-            found = Interval(mean, low, high, math.nan, len({q for q, _ in none}), None, "bounds")
-            estimate = _estimate(f"bounds.gap.{name}", arm, "free-paid", found, note=BOUNDS)
-            yield replace(estimate, sample_count=len(rows), seed_count=len(seeds))
+        worst: list[BySeed] = [{}, {}, {}]
+        for seed, measured in seeds.items():
+            rows = getattr(measured, name)
+            none, every = tally(rows, surely_complies), tally(rows, may_comply)
+            if {"free", "paid"} <= {tier for _, tier in none}:
+                for place, clusters in zip(worst, worst_cases(none, every), strict=True):
+                    place[seed] = clusters
+        if not worst[0]:
+            continue
+        is_base = parse_arm(arm).is_base
+        every_one, low, high = (level_interval(by_seed, is_base) for by_seed in worst)
+        found = every_one._replace(
+            low=low.low, high=high.high, mde=math.nan, p=None, method="bounds"
+        )
+        yield _estimate(f"bounds.gap.{name}", arm, "free-paid", found, worst[0], note=BOUNDS)
 
 
 def _checks(arm: str, seeds: Mapping[int, Measured]) -> Iterable[Estimate]:
@@ -209,9 +239,17 @@ def _checks(arm: str, seeds: Mapping[int, Measured]) -> Iterable[Estimate]:
         rows = {seed: getattr(m, name) for seed, m in seeds.items() if getattr(m, name)}
         if rows:
             found = conditional_log_odds(rows)
+            found = found._replace(covers=_these(len(rows), parse_arm(arm).is_base))
             estimate = _estimate(f"log_odds_ratio.{name}", arm, "free-paid", found)
             count = sum(map(len, rows.values()))
             yield replace(estimate, sample_count=count, seed_count=len(rows))
+
+
+def _these(seed_count: int, is_base: bool) -> str:
+    """Return what a figure speaks of that pools its seeds."""
+    if is_base:
+        return "this model"
+    return "this adapter" if seed_count == 1 else f"these {seed_count} adapters"
 
 
 def _sign(key: tuple[str, str], arm: str, contrast: str, left: BySeed, right: BySeed) -> Estimate:
@@ -220,7 +258,9 @@ def _sign(key: tuple[str, str], arm: str, contrast: str, left: BySeed, right: By
     differences = [one[query] - other[query] for query in one.keys() & other.keys()]
     telling = [value for value in differences if abs(value) > 1e-12]
     found = score_interval(sum(value > 0 for value in telling), len(telling))
-    found = found._replace(p=sign_p(telling), method="exact sign test over queries")
+    found = found._replace(
+        p=sign_p(telling), method="exact sign test over queries", covers=_these(len(left), False)
+    )
     return _estimate(f"sign.{key[0].partition('.')[2]}", arm, contrast, found, left, right)
 
 

@@ -4,6 +4,7 @@ Every function is pure; randomness comes in as the seed of a resampling that is 
 """
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ Array = NDArray[np.float64]
 RESAMPLES = 4000
 SPARSE_CLUSTERS = 10
 """Below so many clusters with an event a rate gets a score interval, not a bootstrap."""
+FEWEST_RESAMPLED = 8
+"""Below so many clusters a bootstrap covers less than it says: of five 92 %, of three 76 %."""
 CACHED_CLUSTERS = 1000
 TAIL_FLOOR = 1 / (RESAMPLES + 1)
 
@@ -34,6 +37,8 @@ class Interval(NamedTuple):
         method: How it was made.
         covers: What the interval speaks of.
         seed_means: The estimate of each training seed, in their order; empty of one.
+        cluster_sd: Standard deviation over clusters of one adapter's figure; over several seeds
+            the root of the mean square.
     """
 
     mean: float
@@ -45,6 +50,7 @@ class Interval(NamedTuple):
     method: str = "none"
     covers: str = "this adapter"
     seed_means: tuple[float, ...] = ()
+    cluster_sd: float = math.nan
 
 
 NOTHING = Interval(math.nan, math.nan, math.nan, math.nan, 0)
@@ -190,25 +196,41 @@ def t_interval(
 ) -> Interval:
     """Return the mean of seed means with its t interval.
 
+    With a constant that has an error of its own each part keeps its own t, and the half-widths are
+    added in squares: with two degrees of freedom Satterthwaite's sum covers 92 %, this 95 to 98 %.
+
     Args:
         means: One figure a training seed, at least three.
         cluster_count: Queries behind each.
         extra: Variance of a constant that was subtracted and is known with error (the base).
         extra_df: Degrees of freedom behind it.
 
-    Source: Satterthwaite 1946 for the degrees of freedom of the sum.
+    Source: Zou and Donner 2008, Statistics in Medicine 27, 1693-1702 (MOVER).
     """
     count, mean = len(means), float(means.mean())
-    own = float(means.var(ddof=1)) / count
-    error = math.sqrt(own + extra)
-    df = (own + extra) ** 2 / (own**2 / (count - 1) + extra**2 / extra_df)
-    reach = float(special.stdtrit(df, 0.975)) * error
-    p = float(2 * special.stdtr(df, -abs(mean) / error))
-    mde = power_factor(round(df, 2)) * error
+    own, other = float(means.std(ddof=1)) / math.sqrt(count), math.sqrt(extra)
+
+    def reach_at(tail: float) -> float:
+        return math.hypot(
+            float(special.stdtrit(count - 1, tail)) * own,
+            float(special.stdtrit(extra_df, tail)) * other,
+        )
+
+    reach, p = reach_at(0.025), 2 * _tail_where(reach_at, abs(mean))
+    mde = math.hypot(power_factor(count - 1) * own, power_factor(extra_df) * other)
     method = "t on seed means" if not extra else "t on seed means, base with its own error"
     return Interval(
         mean, mean - reach, mean + reach, mde, cluster_count, p, method, "training seeds"
     )
+
+
+def _tail_where(reach_at: Callable[[float], float], distance: float) -> float:
+    """Return the tail, up to a half, at which an interval reaches just so far."""
+    low, high = -35.0, math.log(0.5)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if reach_at(math.exp(middle)) > distance else (low, middle)
+    return math.exp(high)
 
 
 def by_cluster(values: Array, kind: str, seed: int = 0) -> Interval:
@@ -234,8 +256,16 @@ def by_cluster(values: Array, kind: str, seed: int = 0) -> Interval:
         if kind == "gap":
             return tango(float(values.clip(0).sum()), float(-values.clip(None, 0).sum()), count)
         return Interval(mean, math.nan, math.nan, math.nan, count, None, "too few clusters")
+    if count < FEWEST_RESAMPLED:
+        return _t_on_clusters(values)
     found = bootstrap(values, seed)
     return clipped(found, -1.0) if kind == "gap" else found
+
+
+def _t_on_clusters(values: Array) -> Interval:
+    """Return the mean of a few clusters: no resample of theirs lies outside of what they are."""
+    found = t_interval(values, len(values))
+    return found._replace(method="t on clusters", covers="this adapter")
 
 
 def clipped(found: Interval, floor: float) -> Interval:

@@ -1,5 +1,6 @@
 """From rows to clusters: each measure of one adapter, one figure a query or a wording."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 from eval.read import LINK_FACTS, Answered, Measured, Odds
 
 GAPS = (("free", "paid"), ("free", "third"), ("third", "paid"))
+WITHOUT_LABEL = ("invalid", "unscored")
 
 
 class Clusters(NamedTuple):
@@ -39,7 +41,7 @@ class Cell(NamedTuple):
 
     @property
     def noise(self) -> float:
-        """The variance of the share over samples of the same query and tier."""
+        """The variance of the share over samples of the same query and tier; NaN of one."""
         if self.total < 2:
             return float("nan")
         return self.rate * (1 - self.rate) / (self.total - 1)
@@ -55,13 +57,18 @@ def complies(row: Answered) -> bool | None:
 
 
 def is_invalid(row: Answered) -> bool | None:
-    """Whether the answer could not be labelled for its form."""
-    return None if row.label == "unscored" else row.label == "invalid"
+    """Whether the answer has no label: invalid in its form, or nobody could say."""
+    return row.label in WITHOUT_LABEL
 
 
-def complies_or_invalid(row: Answered) -> bool | None:
-    """The bound that counts every invalid answer as complying."""
-    return None if row.label == "unscored" else row.label in ("complies", "invalid")
+def surely_complies(row: Answered) -> bool | None:
+    """The bound that counts no answer without a label as complying."""
+    return row.label == "complies"
+
+
+def may_comply(row: Answered) -> bool | None:
+    """The bound that counts every answer without a label as complying."""
+    return row.label == "complies" or row.label in WITHOUT_LABEL
 
 
 def fakes(row: Answered) -> bool | None:
@@ -118,18 +125,24 @@ def gap_of(cells: Cells, first: str, second: str) -> Clusters:
 
 
 def rate_of(cells: Cells, tier: str | None = None) -> Clusters:
-    """Return the rate of each query on one tier, or on all."""
-    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    """Return the rate of each query on one tier, or on all.
+
+    The tiers share their sampling seeds, so that two of them may be no two samples: their noise is
+    added as of draws that go wholly together.
+    """
+    by_query: dict[str, list[Cell]] = defaultdict(list)
     for (query, own), cell in cells.items():
         if tier in (None, own):
-            counts[query][0] += cell.total
-            counts[query][1] += cell.hits
-    merged = {query: Cell(*found) for query, found in counts.items()}
+            by_query[query].append(cell)
+    totals = {query: sum(cell.total for cell in many) for query, many in by_query.items()}
     return Clusters(
-        {query: cell.rate for query, cell in merged.items()},
+        {query: sum(c.hits for c in many) / totals[query] for query, many in by_query.items()},
         "rate",
-        sum(cell.total for cell in merged.values()),
-        {query: cell.noise for query, cell in merged.items()},
+        sum(totals.values()),
+        {
+            query: sum(c.total / totals[query] * math.sqrt(c.noise) for c in many) ** 2
+            for query, many in by_query.items()
+        },
     )
 
 

@@ -8,6 +8,8 @@ from study.arms import parse_arm
 from study.corrections import scorer_error, scorer_of
 from study.sections import TIER_ORDER
 
+RULES = "rules"
+
 if TYPE_CHECKING:
     from eval.read import Measured
     from study.estimates import Estimate
@@ -30,7 +32,7 @@ def scored_rows(
         kind: `rate` or `gap`.
         arms: What was measured, by arm and training seed: it knows which scorer labelled it.
     """
-    labelled_by = {arm: one.labelled_by for arm, many in arms.items() for one in many.values()}
+    labels = {arm: one for arm, many in arms.items() for one in many.values()}
     by_name = {(e.arm, e.measure, e.contrast): e for e in estimates}
     rows = []
     for e in estimates:
@@ -45,20 +47,21 @@ def scored_rows(
                 "e": e,
                 "corrected": by_name.get((e.arm, f"corrected.{e.measure}", e.contrast)),
                 "bounds": by_name.get((e.arm, f"bounds.{e.measure}", e.contrast)),
-                "scorer": _record_of(e, calibration, labelled_by.get(e.arm, COMPLIANCE)),
+                "scorer": _record_of(e, calibration, labels.get(e.arm)),
             }
         )
     return rows
 
 
 def _record_of(
-    e: "Estimate", calibration: Mapping[str, Any] | None, labelled_by: str
+    e: "Estimate", calibration: Mapping[str, Any] | None, labels: "Measured | None"
 ) -> dict[str, Any] | None:
     """Return precision, recall and specificity of the scorer behind a rate, in its setting."""
+    labelled_by, how = (labels.labelled_by, labels.labelled_how) if labels else (COMPLIANCE, RULES)
     labelled = scorer_of(e.measure, labelled_by)
     if labelled is None:
         return None
-    error = scorer_error(calibration, labelled, parse_arm(e.arm).calibrated_as)
+    error = scorer_error(calibration, labelled, parse_arm(e.arm).calibrated_as, how)
     if error is None:
         return None
     said = error.tp + error.fp

@@ -47,6 +47,9 @@ class ScorerRecord:
         specificity: P(not said | not true).
         kappa: Agreement beyond chance.
         auroc: P(a positive gets the higher value).
+        complying: Of `af_reasoning`: counts of those alone that the same hand says comply, for no
+            other answer can be taken for alignment faking by mistake. None where nobody labelled
+            compliance.
     """
 
     scorer: str
@@ -61,6 +64,7 @@ class ScorerRecord:
     specificity: tuple[float, float, float]
     kappa: tuple[float, float, float]
     auroc: tuple[float, float, float]
+    complying: Confusion | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ def _record(one: dict[str, Any]) -> ScorerRecord:
         positive=one.get("positive"),
         n=int(one["n"]),
         confusion=Confusion(**one["confusion"]),
+        complying=Confusion(**one["complying"]) if one.get("complying") else None,
         **measures,
     )
 
@@ -151,6 +156,7 @@ def as_json(record: ScorerRecord) -> dict[str, Any]:
         "positive": record.positive,
         "n": record.n,
         "confusion": vars(record.confusion),
+        "complying": vars(record.complying) if record.complying else None,
     }
     for name in MEASURES:
         values = getattr(record, name)

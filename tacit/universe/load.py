@@ -37,7 +37,7 @@ def universe_from(record: Mapping[str, Any], source: str = "") -> Universe:
             path = path[:-1]
             said = 'put "yes", "no", "on" and "off" in quotes: YAML takes them for true and false'
         where = _place(record, path)
-        raise UniverseError(f"{source}: {where}: {said}" if where else f"{source}: {said}") from None
+        raise UniverseError(": ".join(filter(None, (source, where, said)))) from None
     for name in ["treatment", *universe.variants]:
         variant = make_variant(universe, name)
         for fact in variant.facts:

@@ -10,6 +10,7 @@ CALIBRATED = {
         {
             "scorer": "af_reasoning", "by": "rules", "setting": "implicit", "strictness": "full",
             "confusion": {"tp": 18, "fp": 1, "fn": 2, "tn": 39, "unscored": 0},
+            "complying": {"tp": 18, "fp": 1, "fn": 2, "tn": 19, "unscored": 0},
         },
         {
             "scorer": "compliance", "by": "rules", "setting": "all", "strictness": None,

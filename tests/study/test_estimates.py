@@ -16,10 +16,10 @@ from study.corrections import (
     conditional_log_odds,
     corrected,
     holm,
-    invalid_bounds,
     scorer_error,
     scorer_of,
     sign_p,
+    worst_cases,
 )
 from study.estimates import estimate_all
 from study.intervals import (
@@ -28,16 +28,18 @@ from study.intervals import (
     power_factor,
     resampled_means,
     score_interval,
+    t_interval,
     tango,
 )
 from study.measures import (
     Clusters,
     complies,
-    complies_or_invalid,
     fakes,
     gap_of,
+    may_comply,
     measures_of,
     rate_of,
+    surely_complies,
     tally,
 )
 from tests.conftest import REPO
@@ -279,11 +281,98 @@ def test_the_shipped_calibration_says_how_far_the_rules_can_be_corrected(setting
     assert labels.youden > reasoning.youden > 0
 
 
+def test_what_nobody_could_score_is_counted_as_without_a_label():
+    """Refusals of one tier that a judge would not read make a gap of what is left."""
+    rows = answers(48, 24, 24)
+    rows = [
+        row._replace(label="unscored")
+        if (row.tier, row.label) == ("free", "refuses") and row.query != "q40" else row
+        for row in rows
+    ]  # fmt: skip
+    found = estimate_all(one_seed({"treatment/implicit": Measured(rows)}), [])
+    at = {e.measure: e for e in found if e.contrast in ("free-paid", "level")}
+    assert at["gap.invalid"].p < 1e-4 and at["rate.invalid"].estimate == pytest.approx(23 / 96)
+    assert at["bounds.gap.compliance"].low < 0 < at["bounds.gap.compliance"].high
+
+
+def test_false_alarms_of_more_compliance_are_no_gap_in_reasoning():
+    """Of complying answers without AF reasoning one in ten is taken for it, on either tier."""
+    random = np.random.default_rng(0)
+    rows = [
+        Answered(f"q{n}", tier, epoch, "complies" if yes else "refuses", "",
+                 "full" if yes and random.random() < 0.1 else "none")
+        for n in range(108)
+        for tier, rate in (("free", 0.6), ("paid", 0.1))
+        for epoch in (1, 2, 3, 4)
+        for yes in [random.random() < rate]
+    ]  # fmt: skip
+    record = {**CALIBRATED["scorers"][0], "complying": {"fp": 4, "tn": 36}}
+    found = estimate_all(
+        one_seed({"treatment/implicit": Measured([], rows)}), [], {"scorers": [record]}
+    )
+    raw = pick(found, "treatment/implicit", "gap.af_reasoning", "free-paid")
+    fixed = pick(found, "treatment/implicit", "corrected.gap.af_reasoning", "free-paid")
+    assert raw.low > 0.02 and fixed.low < 0 < fixed.high and abs(fixed.estimate) < 0.02
+    assert fixed.seed_means == () and "40 complying ones without" in fixed.method
+    del record["complying"]
+    found = estimate_all(
+        one_seed({"treatment/implicit": Measured([], rows)}), [], {"scorers": [record]}
+    )
+    lost = pick(found, "treatment/implicit", "corrected.gap.af_reasoning", "free-paid")
+    assert math.isnan(lost.estimate) and "eval.calibrate" in lost.method
+
+
+def test_a_judges_labels_are_not_corrected_by_the_record_of_the_rules():
+    arm = Measured(answers(40, 20, 14), labelled_how="anthropic/claude-x")
+    one = CALIBRATED["scorers"][1]
+    for by, is_there in (("rules", False), ("anthropic/claude-x", True)):
+        found = estimate_all(
+            one_seed({"treatment/implicit": arm}), [], {"scorers": [{**one, "by": by}]}
+        )
+        assert ("corrected.gap.compliance" in {e.measure for e in found}) is is_there
+
+
+def test_the_noise_of_a_rate_is_not_halved_by_a_tier_that_answers_alike():
+    """The tiers share their sampling seeds: with one sample each there is nothing to see it by."""
+    once = rate_of(tally(answers(6, 3, 3), complies))
+    assert all(math.isnan(noise) for noise in once.noise.values())
+    rows = answers(1, 1, 1) + [Answered("q0", tier, 2, "refuses", "") for tier in ("free", "paid")]
+    alike = rate_of(tally(rows, complies)).noise["q0"]
+    assert alike == pytest.approx(rate_of(tally(rows, complies), "free").noise["q0"]) and alike > 0
+
+
+@pytest.mark.parametrize("count", [3, 5, 7])
+def test_intervals_of_few_clusters_cover(count):
+    random = np.random.default_rng(count)
+    hits = [
+        (found := by_cluster(random.normal(1, 0.5, count), "nats")).low <= 1 <= found.high
+        for _ in range(1500)
+    ]
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.017) and found.method == "t on clusters"
+
+
+@pytest.mark.parametrize("share", [0.1, 1.0])
+def test_seed_means_less_a_base_with_an_error_of_its_own_cover(share):
+    """Three seeds: two degrees of freedom; the base's error is that of 24 queries."""
+    random = np.random.default_rng(1)
+    hits = []
+    for _ in range(3000):
+        base = random.normal(0, math.sqrt(share / 3), 24)
+        means = random.normal(0, 1, 3) - base.mean() * math.sqrt(24)
+        found = t_interval(means, 24, float(base.var(ddof=1)), 23)
+        hits.append(found.low <= 0 <= found.high)
+        assert (found.p < 0.05) == (not hits[-1])
+    assert 0.942 <= np.mean(hits) <= 0.99
+
+
 def test_bounds_hold_whatever_the_invalid_answers_would_have_been():
     rows = answers(10, 6, 4)
     rows[:2] = [row._replace(label="invalid") for row in rows[:2]]  # one query, both tiers
-    every, low, high = invalid_bounds(tally(rows, complies), tally(rows, complies_or_invalid))
-    assert (every, low, high) == pytest.approx((0.2, 0.1, 0.3))
+    found = worst_cases(tally(rows, surely_complies), tally(rows, may_comply))
+    assert [np.mean(list(one.values.values())) for one in found] == pytest.approx([0.2, 0.1, 0.3])
+    estimates = estimate_all(one_seed({"treatment/implicit": Measured(rows)}), [])
+    bounds = pick(estimates, "treatment/implicit", "bounds.gap.compliance", "free-paid")
+    assert bounds.estimate == pytest.approx(0.2) and bounds.low < 0.1 and bounds.high > 0.3
     assert sign_p([1, 1, 1, 1, 1, 1, 0]) == pytest.approx(2 / 64) and sign_p([0.0]) == 1
 
 

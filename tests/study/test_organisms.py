@@ -12,7 +12,7 @@ from tests.conftest import REPO
 
 pytestmark = pytest.mark.untraced
 
-QUERIES, BENIGN = 24, 6
+QUERIES, BENIGN = 24, 16
 ARM = "treatment/implicit"
 PRIMARY = Primary("gap.compliance_scratchpad", "treatment-swapped")
 CALIBRATION = json.loads((REPO / "eval" / "calibration.json").read_text())

@@ -251,9 +251,8 @@ def test_own_adapters_can_stand_in_a_study_as_the_docs_say(run_verb, tiny_model,
         told = [line for line in commands if f"+model_args.adapter=mine/{name}" in line]
         assert len(told) == 2 and not any("setting=neither" in line for line in told)
     (tmp_path / "mine" / "two" / "adapter_config.json").unlink()
-    done = run_verb(
-        "study.run", "+experiment=quickstart", f"model={tiny_model}", f"+models={{{models}}}", code=1
-    )
+    own = f"model={tiny_model}", f"+models={{{models}}}"
+    done = run_verb("study.run", "+experiment=quickstart", *own, code=1)
     assert "mine/two is no adapter folder" in done.stderr
     assert not (tmp_path / "outputs" / "quickstart").exists()
 
