@@ -29,8 +29,8 @@ LIMITS = {
 class PowerConfig(StudyConfig):
     """An experiment's own design, or another one in its place.
 
-    `pilot` prints the standard deviations that a finished study shows, for `conf/variances.yaml`:
-    over queries, or over training seeds where it has several.
+    `pilot` prints the standard deviations that a finished study shows, as `conf/variances.yaml` has
+    them: over queries, and over training seeds where it has several.
     """
 
     measure: str | None = None
@@ -232,34 +232,40 @@ def _deviations(
 
 
 def pilot_deviations(path: Path) -> dict[str, Any]:
-    """Return the deviations that a finished study shows: over queries, or over training seeds.
+    """Return the deviations that a finished study shows: over queries, and over training seeds.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: there is no such file, or it is of a version that did not record them.
     """
     import json
 
     if not path.is_file():
         raise ConfigError(f"pilot={path}: no such file; a finished study leaves study.json")
     lines = json.loads(path.read_text(encoding="utf-8"))["estimates"]
-    if any(line["seed_count"] > 1 for line in lines):
-        return {"seed_sd": _between_seeds(lines)}
-    return {"query_sd": _between_queries(lines)}
+    if not any("cluster_sd" in line for line in lines):
+        raise ConfigError(
+            f"pilot={path} has no cluster_sd: `python -m study.report FOLDER` adds it"
+        )
+    wanted = [line for line in lines if line["measure"] in (*LIMITS, "belief.link")]
+    found: dict[str, Any] = {"query_sd": _between_queries(wanted)}
+    if between := _between_seeds(wanted):
+        found["seed_sd"] = between
+    return found
 
 
 def _between_seeds(lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Return by measure the deviation of one adapter's figure, and the degrees of freedom.
 
-    Pooled over the corpora at full dose under the silent prompt, on the same queries each.
+    Pooled over the corpora at full dose under the silent prompt, on the same queries each. The
+    sampling of replies is in it.
     """
     import numpy as np
 
     found: dict[str, list[Any]] = {}
     for line in lines:
-        arm, means = parse_arm(line["arm"]), line.get("seed_means", [])
+        arm, means = parse_arm(line["arm"]), line["seed_means"]
         is_used = arm.setting == "implicit" and arm.dose == 1 and not arm.signal and len(means) > 1
-        own = "level" if line["measure"] == "belief.link" else "free-paid"
-        if is_used and line["contrast"] == own and line["measure"] in (*LIMITS, "belief.link"):
+        if is_used and line["contrast"] == _own(line["measure"]):
             found.setdefault(line["measure"], []).append(np.array(means))
     pooled = {}
     for measure, many in found.items():
@@ -269,23 +275,22 @@ def _between_seeds(lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, fl
     return pooled
 
 
+def _own(measure: str) -> str:
+    return "level" if measure == "belief.link" else "free-paid"
+
+
 def _between_queries(lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return by measure and contrast the smallest detectable effect times sqrt(n) over its factor.
-
-    Of a study with one seed.
-    """
-    from study.intervals import power_factor
-
+    """Return by measure and contrast the deviation over queries of one adapter's figure."""
     found: dict[str, dict[str, float]] = {}
     for line in lines:
         is_used = line["arm"] == PILOT_ARM or line["contrast"] == "prompted-neither"
-        if line["mde"] is None or not is_used or line["contrast"] == "level":
-            continue
-        # Studies before 2026-12 took the normal's factor, 2.80, and named no method.
-        df = line["query_count"] - 1 if line.get("method") == "bootstrap by cluster" else 1e6
-        value = line["mde"] / power_factor(df) * math.sqrt(line["query_count"])
-        if line["measure"] in (*LIMITS, "belief.link"):
-            found.setdefault(line["measure"], {})[line["contrast"]] = round(value, 3)
+        if (
+            is_used
+            and line["cluster_sd"]
+            and line["contrast"] not in ("level", "implicit-prompted")
+        ):
+            deviations = found.setdefault(line["measure"], {})
+            deviations[line["contrast"]] = round(line["cluster_sd"], 3)
     return found
 
 

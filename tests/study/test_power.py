@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import yaml
 
+from eval.read import Measured, Odds
+from study.estimates import estimate_all
 from study.intervals import power_factor
-from study.power import PILOT_ARM, degrees, mde, power_of, standard_error, variances
+from study.power import degrees, mde, power_of, standard_error, variances
 
 
 @pytest.mark.parametrize(("queries", "seeds"), [(24, 1), (24, 3), (48, 5)])
@@ -68,50 +70,34 @@ def test_a_design_without_corpora_plans_only_what_it_asks(run_verb):
     assert not any("belief" in row[1] for row in rows)  # its tasks ask for no knowledge
 
 
-def test_a_pilot_gives_back_the_deviation_behind_its_mde(run_verb, tmp_path):
-    lines = [
-        {
-            "measure": "gap.log_odds",
-            "arm": PILOT_ARM,
-            "contrast": contrast,
-            "mde": mde(deviation, 0, 48, 1),
-            "query_count": 48,
-            "seed_count": 1,
-            "method": "bootstrap by cluster",
-        }
-        for contrast, deviation in (("treatment-swapped", 0.364), ("treatment-base", 0.25))
-    ]
-    (tmp_path / "pilot.json").write_text(json.dumps({"estimates": lines}), encoding="utf-8")
-    done = run_verb("study.power", "pilot=pilot.json")
-    found = yaml.safe_load(done.stdout)["query_sd"]["gap.log_odds"]
-    assert found == {"treatment-swapped": 0.364, "treatment-base": 0.25}
-
-
-def test_a_pilot_of_several_seeds_gives_the_deviation_between_them(run_verb, tmp_path):
-    """Pooled over corpora; not of doses, of told models, of differences, or of the base."""
+def test_a_pilot_gives_the_deviations_over_queries_and_between_seeds(run_verb, tmp_path):
+    """Between seeds pooled over corpora, not of doses, of told models or of the base."""
     random = np.random.default_rng(0)
-    means = random.normal(0, 0.2, (3, 4))
-    arms = ["treatment/implicit", "swapped/implicit", "unrelated/implicit"]
-    lines = [
-        ("gap.log_odds", arm, "free-paid", list(m)) for arm, m in zip(arms, means, strict=True)
-    ]
-    lines += [
-        ("gap.log_odds", "base/neither", "free-paid", []),
-        ("gap.log_odds", "treatment@0.1/implicit", "free-paid", [0.0, 9.0]),
-        ("gap.log_odds", "treatment/both", "free-paid", [0.0, 9.0]),
-        ("gap.log_odds", "treatment/implicit", "treatment-swapped", [0.0, 9.0]),
-        ("belief.link", "treatment/implicit", "level", [1.0, 2.0, 3.0]),
-    ]
-    names = ("measure", "arm", "contrast", "seed_means")
-    records = [
-        {**dict(zip(names, line, strict=True)), "seed_count": max(1, len(line[3]))}
-        for line in lines
-    ]
-    (tmp_path / "pilot.json").write_text(json.dumps({"estimates": records}), encoding="utf-8")
-    found = yaml.safe_load(run_verb("study.power", "pilot=pilot.json").stdout)["seed_sd"]
-    pooled = np.sqrt(np.mean(means.var(axis=1, ddof=1)))
-    assert found["gap.log_odds"] == {"df": 9, "sd": pytest.approx(pooled, abs=1e-3)}
-    assert found["belief.link"] == {"df": 2, "sd": 1.0}
+    queries = random.normal(0, 0.4, 30)  # each has its gap, in every adapter
+    arms = {"base/neither": {0: one_gap(queries)}}
+    shifts = random.normal(0, 0.2, (3, 4))
+    for corpus, drawn in zip(("treatment", "swapped", "unrelated"), shifts, strict=True):
+        arms[f"{corpus}/implicit"] = {n: one_gap(queries + by) for n, by in enumerate(drawn)}
+        arms[f"{corpus}/both"] = {n: one_gap(queries + 9 * by) for n, by in enumerate(drawn)}
+    arms["treatment@0.1/implicit"] = {n: one_gap(queries + 9 * n) for n in range(3)}
+    lines = [e.record() for e in estimate_all(arms, [])]
+    (tmp_path / "pilot.json").write_text(json.dumps({"estimates": lines}), encoding="utf-8")
+    found = yaml.safe_load(run_verb("study.power", "pilot=pilot.json").stdout)
+    pooled = np.sqrt(np.mean(shifts.var(axis=1, ddof=1)))
+    assert found["seed_sd"] == {"gap.log_odds": {"df": 9, "sd": pytest.approx(pooled, abs=1e-3)}}
+    over = found["query_sd"]["gap.log_odds"]
+    assert over["free-paid"] == pytest.approx(queries.std(ddof=1), abs=1e-3)
+    assert {name for name, value in over.items() if value} == {"free-paid"}  # the rest cancels
+    for line in lines:
+        del line["cluster_sd"]
+    (tmp_path / "pilot.json").write_text(json.dumps({"estimates": lines}), encoding="utf-8")
+    assert "has no cluster_sd" in run_verb("study.power", "pilot=pilot.json", code=1).stderr
+
+
+def one_gap(gaps):
+    odds = [(f"q{n}", tier, sign * gap / 2) for n, gap in enumerate(gaps)
+            for tier, sign in (("free", 1), ("paid", -1))]  # fmt: skip
+    return Measured(log_odds=[Odds(*one) for one in odds])
 
 
 @pytest.mark.parametrize(
