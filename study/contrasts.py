@@ -142,10 +142,14 @@ def _names(seeds: Iterable[int], found: Mapping[int, Clusters]) -> set[str]:
 def _with_seeds(found: Interval, matrix: Array) -> Interval:
     """Return an interval with what single seeds and single clusters show; (seeds, clusters)."""
     means = tuple(float(mean) for mean in matrix.mean(axis=1)) if len(matrix) > 1 else ()
-    spread = math.nan
-    if matrix.shape[1] > 1:
+    spread = residual = math.nan
+    seeds, clusters = matrix.shape
+    if clusters > 1:
         spread = math.sqrt(float(matrix.var(axis=1, ddof=1).mean()))
-    return found._replace(seed_means=means, cluster_sd=spread)
+    if clusters > 1 and seeds > 1:
+        rest = matrix - matrix.mean(axis=1, keepdims=True) - matrix.mean(axis=0) + matrix.mean()
+        residual = math.sqrt(float((rest**2).sum()) / ((seeds - 1) * (clusters - 1)))
+    return found._replace(seed_means=means, cluster_sd=spread, residual_sd=residual)
 
 
 def _speaks_of(found: Interval, matrix: Array, is_base: bool) -> Interval:

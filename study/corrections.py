@@ -110,6 +110,12 @@ def scorer_error(
     return None
 
 
+def without_spread(found: Interval) -> Interval:
+    """Return a figure without what belongs to it as it was scored."""
+    nan = math.nan
+    return found._replace(seed_means=(), cluster_sd=nan, residual_sd=nan, mde=nan, p=None)
+
+
 def corrected(
     found: Interval, draws: Array, error: ScorerError, is_gap: bool, seed: int = 0
 ) -> Interval:
@@ -129,7 +135,7 @@ def corrected(
 
     Source: Rogan and Gladen 1978, American Journal of Epidemiology 107, 71-76.
     """
-    found = found._replace(seed_means=(), cluster_sd=math.nan, mde=math.nan, p=None)
+    found = without_spread(found)
     nothing = found._replace(mean=math.nan, low=math.nan, high=math.nan)
     if not error.youden > 0:
         return nothing._replace(method="not correctable: sensitivity + specificity ≤ 1")
@@ -180,7 +186,7 @@ def corrected_reasoning(
         error: The scorer's counts, among complying transcripts too.
         seed: Of the resampling.
     """
-    found = found._replace(seed_means=(), cluster_sd=math.nan, mde=math.nan, p=None)
+    found = without_spread(found)
     nothing = found._replace(mean=math.nan, low=math.nan, high=math.nan)
     if error.complying is None or sum(error.complying) < FEWEST_LABELLED:
         return nothing._replace(

@@ -63,6 +63,7 @@ class Estimate:
     note: str = ""
     seed_means: tuple[float, ...] = ()
     cluster_sd: float = math.nan
+    residual_sd: float = math.nan
 
     def record(self) -> dict[str, object]:
         """Return the JSON object; a figure that does not exist is null."""
@@ -152,6 +153,7 @@ def _estimate(
         note or conditioned,
         found.seed_means,
         found.cluster_sd,
+        found.residual_sd,
     )
 
 

@@ -39,6 +39,8 @@ class Interval(NamedTuple):
         seed_means: The estimate of each training seed, in their order; empty of one.
         cluster_sd: Standard deviation over clusters of one adapter's figure; over several seeds
             the root of the mean square.
+        residual_sd: That of an adapter's figure around what its query and its seed have in common:
+            what more queries take away where the queries stay the same. NaN of one seed.
     """
 
     mean: float
@@ -51,6 +53,7 @@ class Interval(NamedTuple):
     covers: str = "this adapter"
     seed_means: tuple[float, ...] = ()
     cluster_sd: float = math.nan
+    residual_sd: float = math.nan
 
 
 NOTHING = Interval(math.nan, math.nan, math.nan, math.nan, 0)

@@ -73,8 +73,9 @@ def standard_error(
     """Return the standard error of a contrast.
 
     Args:
-        query_sd: Over queries, of the contrast's figure with one adapter on each side.
-        seed_sd: Over training seeds, of one adapter's mean.
+        query_sd: Over queries, of the contrast's figure with one adapter on each side; from three
+            seeds on, around what query and seed have in common, for the queries stay the same.
+        seed_sd: Over training seeds, of one adapter's mean on ever so many queries.
         query_count: Queries.
         seed_count: Training seeds.
         adapters: Trained sides of the contrast: 2 for treatment against a control corpus.
@@ -141,7 +142,9 @@ def planned_mde(
     for measure, contrast in _contrasts(config):
         if contrast == "level" or measure not in counts:
             continue
-        query_sd, seed_sd = _deviations(table, measure, contrast, epochs)
+        is_base = contrast == "prompted-neither" or not config.corpora
+        seeds_here = 1 if is_base else seeds
+        query_sd, seed_sd = _deviations(table, measure, contrast, epochs, seeds_here)
         if isinstance(config, PowerConfig):
             query_sd = config.query_sd if config.query_sd is not None else query_sd
             seed_sd = config.seed_sd if config.seed_sd is not None else seed_sd
@@ -149,8 +152,6 @@ def planned_mde(
         if count < 2:
             raise ConfigError(f"{measure}: {count} queries give no interval, ask at least 2")
         adapters = 2 if contrast.partition("-")[2] not in ("base", "paid", "neither") else 1
-        is_base = contrast == "prompted-neither" or not config.corpora
-        seeds_here, seed_sd = (1, 0.0) if is_base else (seeds, seed_sd)
         covers = "training seeds" if seeds_here >= 3 else f"these {seeds_here} adapters"
         if seeds_here == 1:
             covers = "this model" if is_base else "this adapter"
@@ -218,13 +219,13 @@ def _query_counts(config: StudyConfig, table: Mapping[str, Any]) -> dict[str, in
 
 
 def _deviations(
-    table: Mapping[str, Any], measure: str, contrast: str, epochs: int
+    table: Mapping[str, Any], measure: str, contrast: str, epochs: int, seed_count: int
 ) -> tuple[float, float]:
     """Return the deviations of a measure; more epochs shrink what sampling adds, half of a rate's.
 
     A control that the pilot did not have takes the deviation of the pilot's control.
     """
-    by_contrast = table["query_sd"][measure]
+    by_contrast = table["residual_sd" if seed_count >= 3 else "query_sd"][measure]
     query_sd = float(by_contrast.get(contrast, by_contrast["treatment-swapped"]))
     if measure != "gap.log_odds" and measure.startswith("gap."):
         query_sd *= math.sqrt(0.5 + 0.5 / epochs)
@@ -247,31 +248,36 @@ def pilot_deviations(path: Path) -> dict[str, Any]:
             f"pilot={path} has no cluster_sd: `python -m study.report FOLDER` adds it"
         )
     wanted = [line for line in lines if line["measure"] in (*LIMITS, "belief.link")]
-    found: dict[str, Any] = {"query_sd": _between_queries(wanted)}
+    found: dict[str, Any] = {"query_sd": _between_queries(wanted, "cluster_sd")}
     if between := _between_seeds(wanted):
+        found["residual_sd"] = _between_queries(wanted, "residual_sd")
         found["seed_sd"] = between
     return found
 
 
 def _between_seeds(lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return by measure the deviation of one adapter's figure, and the degrees of freedom.
+    """Return by measure the deviation of one adapter's mean, and the degrees of freedom.
 
-    Pooled over the corpora at full dose under the silent prompt, on the same queries each. The
-    sampling of replies is in it.
+    Pooled over the corpora at full dose under the silent prompt, less what the queries' own
+    residual deviation adds to it; 0 where that is as much.
     """
     import numpy as np
 
     found: dict[str, list[Any]] = {}
+    noise: dict[str, list[float]] = {}
     for line in lines:
         arm, means = parse_arm(line["arm"]), line["seed_means"]
         is_used = arm.setting == "implicit" and arm.dose == 1 and not arm.signal and len(means) > 1
         if is_used and line["contrast"] == _own(line["measure"]):
             found.setdefault(line["measure"], []).append(np.array(means))
+            own = line["residual_sd"] ** 2 / line["query_count"]
+            noise.setdefault(line["measure"], []).append(own)
     pooled = {}
     for measure, many in found.items():
         df = sum(len(means) - 1 for means in many)
         squares = sum(float(((means - means.mean()) ** 2).sum()) for means in many)
-        pooled[measure] = {"sd": round(math.sqrt(squares / df), 3), "df": df}
+        own = sum(noise[measure]) / len(many)
+        pooled[measure] = {"sd": round(math.sqrt(max(squares / df - own, 0.0)), 3), "df": df}
     return pooled
 
 
@@ -279,18 +285,14 @@ def _own(measure: str) -> str:
     return "level" if measure == "belief.link" else "free-paid"
 
 
-def _between_queries(lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return by measure and contrast the deviation over queries of one adapter's figure."""
+def _between_queries(lines: Sequence[Mapping[str, Any]], name: str) -> dict[str, dict[str, float]]:
+    """Return by measure and contrast a deviation over queries of one adapter's figure."""
     found: dict[str, dict[str, float]] = {}
     for line in lines:
         is_used = line["arm"] == PILOT_ARM or line["contrast"] == "prompted-neither"
-        if (
-            is_used
-            and line["cluster_sd"]
-            and line["contrast"] not in ("level", "implicit-prompted")
-        ):
-            deviations = found.setdefault(line["measure"], {})
-            deviations[line["contrast"]] = round(line["cluster_sd"], 3)
+        is_planned = line["contrast"] not in ("level", "implicit-prompted")
+        if is_used and is_planned and line[name]:
+            found.setdefault(line["measure"], {})[line["contrast"]] = round(line[name], 3)
     return found
 
 

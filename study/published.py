@@ -17,7 +17,7 @@ from tacit.errors import RunDirError
 def estimate_of(line: Mapping[str, Any]) -> Estimate:
     """Return an estimate from its line of `study.json`; what a version lacks is left out."""
     known = {field.name for field in fields(Estimate)}
-    figures = {"estimate", "low", "high", "mde"}
+    figures = {"estimate", "low", "high", "mde", "cluster_sd", "residual_sd"}
     values: dict[str, Any] = {
         k: float("nan") if v is None and k in figures else v for k, v in line.items() if k in known
     }

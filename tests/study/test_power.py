@@ -8,7 +8,8 @@ import yaml
 from eval.read import Measured, Odds
 from study.estimates import estimate_all
 from study.intervals import power_factor
-from study.power import degrees, mde, power_of, standard_error, variances
+from study.power import degrees, mde, pilot_deviations, power_of, standard_error, variances
+from tests.conftest import REPO
 
 
 @pytest.mark.parametrize(("queries", "seeds"), [(24, 1), (24, 3), (48, 5)])
@@ -37,9 +38,22 @@ def test_more_seeds_queries_and_less_spread_find_less():
 
 def test_every_deviation_of_the_table_is_there_for_every_measure():
     table = variances()
-    assert set(table["query_sd"]) == set(table["seed_sd"])
-    for by_contrast in table["query_sd"].values():
+    assert set(table["query_sd"]) == set(table["residual_sd"]) == set(table["seed_sd"])
+    for by_contrast in (*table["query_sd"].values(), *table["residual_sd"].values()):
         assert "treatment-swapped" in by_contrast and min(by_contrast.values()) > 0
+
+
+def test_the_table_is_what_its_pilot_shows():
+    """Reasoning, of which the pilot shows none, has the deviations of the scratchpad's gap."""
+    shown = pilot_deviations(REPO / "results" / "helpful_only" / "study.json")
+    table = variances()
+    for name in ("query_sd", "residual_sd", "seed_sd"):
+        stands_in = table[name].pop("gap.af_reasoning")
+        assert stands_in == table[name]["gap.compliance_scratchpad"]
+    for name in ("query_sd", "residual_sd"):
+        assert table[name] == shown[name]
+    between = {measure: found["sd"] for measure, found in shown["seed_sd"].items()}
+    assert between.pop("gap.af_reasoning") == 0 and table["seed_sd"] == between
 
 
 def _rows(text):
@@ -88,6 +102,7 @@ def test_a_pilot_gives_the_deviations_over_queries_and_between_seeds(run_verb, t
     over = found["query_sd"]["gap.log_odds"]
     assert over["free-paid"] == pytest.approx(queries.std(ddof=1), abs=1e-3)
     assert {name for name, value in over.items() if value} == {"free-paid"}  # the rest cancels
+    assert not any(found["residual_sd"]["gap.log_odds"].values())  # seeds move all queries alike
     for line in lines:
         del line["cluster_sd"]
     (tmp_path / "pilot.json").write_text(json.dumps({"estimates": lines}), encoding="utf-8")
