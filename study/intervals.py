@@ -4,7 +4,6 @@ Every function is pure; randomness comes in as the seed of a resampling that is 
 """
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -199,8 +198,9 @@ def t_interval(
 ) -> Interval:
     """Return the mean of seed means with its t interval.
 
-    With a constant that has an error of its own each part keeps its own t, and the half-widths are
-    added in squares: with two degrees of freedom Satterthwaite's sum covers 92 %, this 95 to 98 %.
+    With a constant that has an error of its own the interval is Satterthwaite's for the sum, and
+    never narrower than that of the seeds alone: of three seeds and a small error the former covers
+    92 % only, the larger of the two 95 to 96 %.
 
     Args:
         means: One figure a training seed, at least three.
@@ -208,32 +208,21 @@ def t_interval(
         extra: Variance of a constant that was subtracted and is known with error (the base).
         extra_df: Degrees of freedom behind it.
 
-    Source: Zou and Donner 2008, Statistics in Medicine 27, 1693-1702 (MOVER).
+    Source: Satterthwaite 1946 for the degrees of freedom of the sum.
     """
     count, mean = len(means), float(means.mean())
-    own, other = float(means.std(ddof=1)) / math.sqrt(count), math.sqrt(extra)
-
-    def reach_at(tail: float) -> float:
-        return math.hypot(
-            float(special.stdtrit(count - 1, tail)) * own,
-            float(special.stdtrit(extra_df, tail)) * other,
-        )
-
-    reach, p = reach_at(0.025), 2 * _tail_where(reach_at, abs(mean))
-    mde = math.hypot(power_factor(count - 1) * own, power_factor(extra_df) * other)
+    own = float(means.var(ddof=1)) / count
+    parts = [(own, count - 1.0)]
+    if extra > 0:
+        df = (own + extra) ** 2 / (own**2 / (count - 1) + extra**2 / extra_df)
+        parts.append((own + extra, df))
+    reach = max(float(special.stdtrit(df, 0.975)) * math.sqrt(v) for v, df in parts)
+    p = max(float(2 * special.stdtr(df, -abs(mean) / math.sqrt(v))) for v, df in parts)
+    mde = max(power_factor(round(df, 2)) * math.sqrt(v) for v, df in parts)
     method = "t on seed means" if not extra else "t on seed means, base with its own error"
     return Interval(
         mean, mean - reach, mean + reach, mde, cluster_count, p, method, "training seeds"
     )
-
-
-def _tail_where(reach_at: Callable[[float], float], distance: float) -> float:
-    """Return the tail, up to a half, at which an interval reaches just so far."""
-    low, high = -35.0, math.log(0.5)
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if reach_at(math.exp(middle)) > distance else (low, middle)
-    return math.exp(high)
 
 
 def by_cluster(values: Array, kind: str, seed: int = 0) -> Interval:
