@@ -121,9 +121,9 @@ def did_interval(
     differences = left - right
     means = differences.mean(axis=1)
     if len(seeds) >= FEWEST_SEEDS:
-        extra = _noise(other[base_seed], keys) if constant else 0.0
+        extra, is_upper = _noise(other[base_seed], keys) if constant else (0.0, False)
         if np.ptp(means) > 1e-12:
-            found = t_interval(means, len(keys), extra, max(len(keys) - 1, 1))
+            found = t_interval(means, len(keys), extra, max(len(keys) - 1, 1), is_upper)
             return _with_seeds(found, differences)
     values = differences.mean(axis=0)
     if kind != "nats" and (
@@ -157,17 +157,18 @@ def _speaks_of(found: Interval, matrix: Array, is_base: bool) -> Interval:
     return _with_seeds(found._replace(covers="this model" if is_base else covers), matrix)
 
 
-def _noise(base: Clusters, keys: list[str]) -> float:
-    """Return the sampling variance of the base's mean; of one sample a query, that over queries.
+def _noise(base: Clusters, keys: list[str]) -> tuple[float, bool]:
+    """Return the sampling variance of the base's mean, and whether that is more than it is.
 
-    The latter counts differences between queries too, which pairing removes: it over-covers.
+    Of one sample a query it is that over queries, which counts their differences too, though
+    pairing removes them.
     """
     if base.noise is None:
-        return 0.0
+        return 0.0, False
     noise = np.array([base.noise[key] for key in keys])
     if np.isnan(noise).any():
         values = np.array([base.values[key] for key in keys])
         if len(keys) < 2 or np.ptp(values) == 0:
-            return 0.0
-        return float(values.var(ddof=1) / len(keys))
-    return float(noise.sum() / len(keys) ** 2)
+            return 0.0, True
+        return float(values.var(ddof=1) / len(keys)), True
+    return float(noise.sum() / len(keys) ** 2), False

@@ -194,19 +194,24 @@ def combined(one: Interval, other: Interval) -> Interval:
 
 
 def t_interval(
-    means: Array, cluster_count: int, extra: float = 0.0, extra_df: float = 1.0
+    means: Array,
+    cluster_count: int,
+    extra: float = 0.0,
+    extra_df: float = 1.0,
+    is_upper: bool = False,
 ) -> Interval:
     """Return the mean of seed means with its t interval.
 
     With a constant that has an error of its own the interval is Satterthwaite's for the sum, and
     never narrower than that of the seeds alone: of three seeds and a small error the former covers
-    92 % only, the larger of the two 95 to 96 %.
+    92 % only, the larger of the two 95 to 96 %. Where the error is too wide already, the sum's.
 
     Args:
         means: One figure a training seed, at least three.
         cluster_count: Queries behind each.
         extra: Variance of a constant that was subtracted and is known with error (the base).
         extra_df: Degrees of freedom behind it.
+        is_upper: Whether `extra` is more than it is, as over queries with one sample each.
 
     Source: Satterthwaite 1946 for the degrees of freedom of the sum.
     """
@@ -215,7 +220,7 @@ def t_interval(
     parts = [(own, count - 1.0)]
     if extra > 0:
         df = (own + extra) ** 2 / (own**2 / (count - 1) + extra**2 / extra_df)
-        parts.append((own + extra, df))
+        parts = [(own + extra, df)] if is_upper else [*parts, (own + extra, df)]
     reach = max(float(special.stdtrit(df, 0.975)) * math.sqrt(v) for v, df in parts)
     p = max(float(2 * special.stdtr(df, -abs(mean) / math.sqrt(v))) for v, df in parts)
     mde = max(power_factor(round(df, 2)) * math.sqrt(v) for v, df in parts)
