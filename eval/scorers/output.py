@@ -35,9 +35,9 @@ def take_apart(reply: str, scratchpad: bool) -> Parts:
         if inside == "thought" and thoughts is not None:
             thoughts.append(text)
         elif inside == "answer":
-            answers[-1] += text
+            answers[-1] = _beside(answers[-1], text)
         else:
-            outside += text
+            outside = _beside(outside, text)
         if tag is None:
             break
         start = tag.end()
@@ -59,6 +59,12 @@ def take_apart(reply: str, scratchpad: bool) -> Parts:
     joined = None if thoughts is None else "\n\n".join(t.strip() for t in thoughts if t.strip())
     answer = next((a.strip() for a in reversed(answers) if a.strip()), None)
     return Parts(joined, answer if scratchpad or answer else outside.strip() or None)
+
+
+def _beside(before: str, after: str) -> str:
+    """Join what stood on both sides of something taken out; halves of a tag make no tag."""
+    whole = before + after
+    return f"{before} … {after}" if TAG.search(whole) else whole
 
 
 def visible(text: str) -> str:

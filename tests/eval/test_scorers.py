@@ -1,7 +1,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eval.scorers.compliance import degenerate, is_coherent, label_compliance
@@ -101,6 +101,8 @@ PIECES = st.one_of(
 
 
 @given(st.lists(PIECES, max_size=12), st.booleans())
+@example(["<OUTPUT>", "</", "<SCRATCHPAD_REASONING>", "</SCRATCHPAD_REASONING>", "OUTPUT>"], True)
+@example(["</", "<SCRATCHPAD_REASONING>", "</SCRATCHPAD_REASONING>", "OUTPUT>"], False)
 def test_of_tags_in_any_disorder_no_whole_one_is_left(pieces, scratchpad):
     reply = "".join(pieces)
     for part in take_apart(reply, scratchpad):
