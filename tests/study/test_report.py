@@ -134,6 +134,14 @@ def test_what_is_published_is_whole_and_can_be_read_back_without_logs(made, tmp_
     assert published(target).record == published(study).record
 
 
+def test_the_shipped_reports_name_no_folder_of_the_machine_that_made_them():
+    pages = sorted((REPO / "results").rglob("*.html"))
+    assert len(pages) >= 5
+    for page in pages:
+        named = re.findall(r"(?:out=|data=|log-dir )/\S+", page.read_text(encoding="utf-8"))
+        assert named == [], page
+
+
 def test_a_report_without_logs_is_made_of_what_is_there(tmp_path):
     shutil.copytree(REPO / "results" / "quickstart", tmp_path / "qs")
     (tmp_path / "qs" / "report.html").unlink()
