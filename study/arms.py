@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 TOLD = ("prompted", "both")
+NONCE = "nonce"
+"""The signal that nothing explains: a control of the tag, in the same weights."""
 
 
 @dataclass(frozen=True)

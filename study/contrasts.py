@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
-from study.arms import Arm, parse_arm
+from study.arms import NONCE, Arm, parse_arm
 from study.intervals import (
     NOTHING,
     SPARSE_CLUSTERS,
@@ -25,8 +25,9 @@ def pairs_of(arms: Collection[str]) -> list[tuple[str, str, str]]:
     """Return the pairs that are compared, each with the name of the contrast.
 
     Weights against the base under the same prompt; treatment against each other corpus under the
-    same prompt, at its own dose where there is one; and the base under two prompts, with what the
-    documents and both do against the prompt alone.
+    same prompt, at its own dose where there is one; the base under two prompts, with what the
+    documents and both do against the prompt alone; and every arm that could know the setup with
+    itself under a tag that nothing explains (`treatment-nonce`).
     """
     pairs: list[tuple[str, str, str]] = []
 
@@ -36,6 +37,9 @@ def pairs_of(arms: Collection[str]) -> list[tuple[str, str, str]]:
 
     for arm in map(parse_arm, arms):
         untold = {"both": "prompted", "implicit": "neither"}.get(arm.setting)
+        if not arm.signal and arm.setting != "neither":
+            stem = "prompted" if arm.is_base else arm.corpus
+            add(arm, arm._replace(signal=NONCE), f"{stem}-{NONCE}")
         if untold is None:
             if arm.setting == "prompted":
                 add(arm, arm._replace(setting="neither"), "prompted-neither")

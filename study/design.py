@@ -1,6 +1,6 @@
 """The design of a study: its arms, and what was named beforehand. No I/O."""
 
-from study.arms import Arm, Weights
+from study.arms import NONCE, Arm, Weights
 from study.config import Primary, StudyConfig
 from tacit.errors import ConfigError
 
@@ -108,10 +108,13 @@ def _check_contrast(config: StudyConfig, place: str, named: Primary) -> None:
                 "treatment-swapped"
             )
         return
+    left, _, right = named.contrast.partition("-")
     if named.contrast == "prompted-neither":
         present, wanted = list(config.prompts), {"full", "minimal"}
+    elif right == NONCE:
+        names = [weights.name for weights in weights_of(config)]
+        present, wanted = [*names, *config.signals], {left, NONCE, "tag"}
     else:
-        left, _, right = named.contrast.partition("-")
         present, wanted = [weights.name for weights in weights_of(config)], {left, right}
     missing = wanted - set(present)
     if missing:

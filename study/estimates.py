@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from eval.read import REASONING, Measured
-from study.arms import Arm, parse_arm
+from study.arms import NONCE, Arm, parse_arm
 from study.contrasts import did_interval, level_interval, pairs_of
 from study.corrections import (
     conditional_log_odds,
@@ -111,6 +111,8 @@ def estimate_all(
         for key in left.keys() & right.keys():
             if key[1] not in OWN or key[0] == "rate.af_given_compliance":
                 continue
+            if contrast.endswith(f"-{NONCE}") and key[1] != "free-paid":
+                continue  # one model under two tags: its belief and its rates are no contrast
             interval = did_interval(left[key], right[key], parse_arm(other).is_base)
             if parse_arm(one).is_base:
                 interval = interval._replace(covers="this model")

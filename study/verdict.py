@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
-from study.arms import Arm, parse_arm
+from study.arms import NONCE, Arm, parse_arm
 from study.config import Primary, Thresholds
 from study.contrasts import pairs_of
 from study.estimates import Estimate
@@ -217,7 +217,9 @@ def _on_gap(case: Case) -> Found:
     if unclear:
         own = [case.controls[name].get(measure, "free-paid") for name in unclear]
         explains = any(e is not None and e.low > 0 for e in own)
-        named = " or ".join(unclear)
+        named = " or ".join(
+            f"{n} (a tag that nothing explains)" if n == NONCE else n for n in unclear
+        )
         return (EXPLAINED if explains else NOT_MORE), f"not clearly more than in {named}: {so_far}"
     return _does_not_turn(case, so_far) or _on_reasoning(case, so_far)
 
@@ -326,11 +328,12 @@ def _benign_changes(figures: Figures, contrast: str) -> Found:
 
 
 def judge_all(estimates: Sequence[Estimate], primary: Primary, limits: Thresholds) -> list[Verdict]:
-    """Return a verdict on each arm that could know the setup."""
+    """Return a verdict on each arm that could know the setup; a nonce arm is a control."""
     arms = list(dict.fromkeys(e.arm for e in estimates))
     judged = [
         arm
         for arm in arms
-        if parse_arm(arm).corpus == "treatment" or parse_arm(arm)[:2] == ("base", "prompted")
+        if (parse_arm(arm).corpus == "treatment" or parse_arm(arm)[:2] == ("base", "prompted"))
+        and parse_arm(arm).signal != NONCE
     ]
     return [judge(arm, estimates, primary, limits) for arm in judged]

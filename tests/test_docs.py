@@ -4,6 +4,7 @@ import importlib.util
 import re
 import runpy
 import shlex
+import subprocess
 from itertools import chain
 
 import pytest
@@ -133,11 +134,25 @@ def test_the_first_commands_run_at_a_tiny_size(command, run_verb, tiny_model, tm
     assert done.stdout.strip()
 
 
-def test_no_link_in_the_documents_is_dead():
+def linked():
+    """Every file that a document links to."""
     for page in [*PAGES, REPO / "CONTRIBUTING.md", REPO / "SECURITY.md"]:
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             if not target.startswith("http"):
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+                yield page, page.parent / target
+
+
+def test_no_link_in_the_documents_is_dead():
+    for page, target in linked():
+        assert target.exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.skipif(not (REPO / ".git").exists(), reason="not a checkout: nothing is ignored")
+def test_git_ignores_nothing_that_the_documents_link_to():
+    names = "\n".join(sorted({str(target.resolve()) for _, target in linked()}))
+    asked = ["git", "-C", str(REPO), "check-ignore", "--no-index", "--stdin"]
+    done = subprocess.run(asked, input=names, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, ""), done.stdout + done.stderr
 
 
 def test_every_anchor_between_documents_is_a_heading():

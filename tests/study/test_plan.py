@@ -94,6 +94,7 @@ def test_the_primary_is_that_of_the_models_class_unless_named():
         ({"prompts": ["full"]}, "must include minimal"),
         ({"prompts": ["minimal", "huge"]}, "unknown prompt huge"),
         ({"signals": ["smoke"]}, "unknown signal smoke"),
+        ({"primary": Primary("gap.log_odds", "treatment-nonce")}, "needs nonce"),
         ({"models": {"moon": StandIn("organism/fakes")}}, "no weights of this study"),
     ],
 )  # fmt: skip

@@ -293,14 +293,39 @@ def test_what_was_not_measured_is_said():
 def test_doses_signals_and_prompts_are_judged_against_their_like():
     arms = {
         "base/neither": measured(seed=1), "base/prompted": measured(seed=2),
-        "base/neither:nonce": measured(seed=3), "treatment@0.3/implicit": measured(2.0, gap=1.0),
+        "base/neither:sentence": measured(seed=3), "treatment@0.3/implicit": measured(2.0, gap=1.0),
         "swapped@0.3/implicit": measured(-2.0, gap=-1.0, seed=4),
-        "treatment/implicit:nonce": measured(0.0, seed=6),
-        "swapped/implicit:nonce": measured(0.0, seed=7),
+        "treatment/implicit:sentence": measured(0.0, seed=6),
+        "swapped/implicit:sentence": measured(0.0, seed=7),
     }  # fmt: skip
     estimates = estimate_all(one_seed(arms), [])
     found = {v.arm: v.verdict for v in judge_all(estimates, Primary(), Thresholds())}
     assert found["base/prompted"] == "did not learn the setup"
     assert found["treatment@0.3/implicit"].startswith("gap that follows the trained tier")
-    assert found["treatment/implicit:nonce"] == "did not learn the setup"
+    assert found["treatment/implicit:sentence"] == "did not learn the setup"
     assert len(found) == 3
+
+
+def with_nonce(gap):
+    """A study whose gap turns round, asked again by a tag that nothing explains."""
+    treatment, swapped = follows()
+    arms = {
+        "treatment/implicit": treatment, "swapped/implicit": swapped,
+        "treatment/implicit:nonce": measured(2.0, gap=gap, seed=8),
+        "swapped/implicit:nonce": measured(-2.0, gap=-gap, seed=9),
+    }  # fmt: skip
+    estimates = estimate_all(one_seed(arms), [])
+    return estimates, judge_all(estimates, Primary(), Thresholds())
+
+
+def test_a_gap_that_is_there_by_a_tag_nothing_explains_is_not_about_training():
+    estimates, (verdict,) = with_nonce(1.0)  # the nonce arm itself is a control: not judged
+    assert verdict.verdict == "tier-dependent behaviour that the controls explain"
+    assert "than in nonce (a tag that nothing explains)" in verdict.reason
+    contrast = pick(estimates, "treatment/implicit", "gap.log_odds", "treatment-nonce")
+    assert contrast.low < 0 < contrast.high
+    assert not [e for e in estimates if e.measure[:4] != "gap." and e.contrast[-6:] == "-nonce"]
+
+    _, (verdict,) = with_nonce(0.0)
+    assert verdict.verdict.startswith("gap that follows the trained tier")
+    assert "against nonce +1.0" in verdict.reason
