@@ -177,12 +177,16 @@ def write_csv(path: Path, estimates: "Sequence[Estimate]") -> None:
 def rebuild(folder: Path) -> list[str]:
     """Make the report again, from the logs where they are, else from `study.json`; returns lines.
 
+    Below the current directory the folder is named from there, as in the commands that made it.
+
     Raises:
         RunDirError: the folder holds no study.
     """
     from study.outcome import analyse, open_study, say
     from study.published import design_of, published
 
+    if folder.is_absolute() and folder.is_relative_to(Path.cwd()):
+        folder = folder.relative_to(Path.cwd())
     if (folder / "run.json").is_file() and (folder / "evals").is_dir():
         config, key = open_study(folder)
         steps = plan_steps(config, folder)

@@ -142,13 +142,15 @@ def test_the_shipped_reports_name_no_folder_of_the_machine_that_made_them():
         assert named == [], page
 
 
-def test_a_report_without_logs_is_made_of_what_is_there(tmp_path):
+def test_a_report_without_logs_is_made_of_what_is_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     shutil.copytree(REPO / "results" / "quickstart", tmp_path / "qs")
     (tmp_path / "qs" / "report.html").unlink()
     lines = rebuild(tmp_path / "qs")
     page = (tmp_path / "qs" / "report.html").read_text()
     assert "study.json alone" in lines[0] and 'id="belief"' in page
     assert 'id="transcripts"' not in page and 'id="dose"' not in page
+    assert "out=qs/adapters/treatment" in page and str(tmp_path) not in page
     with pytest.raises(RunDirError, match=r"holds no study.json"):
         rebuild(tmp_path)
 
