@@ -56,16 +56,33 @@ def rows_of(record: Path, parts: list[str]) -> list[dict[str, Any]]:
     return [{"part": part, "fault": fault, **sums[fault]} for fault in sorted(sums)]
 
 
+def kinds_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add up the rows of one kind, `server: openai` for one, with the forms that it came in."""
+    kinds: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        kind, _, form = row["fault"].partition(": ")
+        if kind in ("server", "kill"):
+            what, _, form = form.partition(", ")
+            kind = f"{kind}: {what}"
+        none = {**dict.fromkeys(COUNTS, 0), "kind": kind, "forms": [], "failed": 0}
+        found = kinds.setdefault((row["part"], kind), none)
+        found.update({name: found[name] + row[name] for name in COUNTS}, part_s=row["part_s"])
+        found["forms"] += [f"{form} ({row['injected']})"] if form else []
+        found["failed"] |= row["failed"]
+    return list(kinds.values())
+
+
 def table_of(record: dict[str, Any]) -> str:
-    """Return the table of a record, as Markdown, with the command that printed it."""
-    names = ("fault", *COUNTS, "seconds of its part")
-    lines = [f"| {' | '.join(names)} |", "|---|" + "---:|" * (len(names) - 1)]
-    for row in record["rows"]:
+    """Return the table of a record by kind, as Markdown, with the command that printed it."""
+    names = ("fault", "in these forms", *COUNTS, "seconds of its part")
+    lines = [f"| {' | '.join(names)} |", "|---|---|" + "---:|" * (len(names) - 2)]
+    for row in kinds_of(record["rows"]):
         mark = " (a test of its part failed)" if row["failed"] else ""
-        cells = (f"{row['fault']}{mark}", *(row[name] for name in COUNTS), f"{row['part_s']:.0f}")
-        lines.append(f"| {' | '.join(str(cell) for cell in cells)} |")
+        counts = [str(row[name]) for name in COUNTS]
+        cells = (f"{row['kind']}{mark}", "; ".join(row["forms"]), *counts, f"{row['part_s']:.0f}")
+        lines.append(f"| {' | '.join(cells)} |")
     sums = " | ".join(f"{record['ratios'][name]:.0f}" for name in COUNTS)
-    lines.append(f"| all | {sums} | |")
+    lines.append(f"| all | | {sums} | |")
     said = f"`{record['command']}`, {record['machine']}, {record['date']}:"
     return f"{HEADING}\n{said}\n\n" + "\n".join(lines) + "\n"
 

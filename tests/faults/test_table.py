@@ -39,5 +39,11 @@ def test_a_record_replaces_the_table_and_nothing_else(faults):
               "ratios": sums}  # fmt: skip
     page = faults.with_table(f"# Title\n\n{faults.HEADING}\nold\n", record)
     assert page.startswith("# Title\n\n## The table\n") and "old" not in page
-    assert "| kill: x (a test of its part failed) | 3 | 0 | 0 | 1 | 12 |" in page
+    assert "| kill: x (a test of its part failed) |  | 3 | 0 | 0 | 1 | 12 |" in page
     assert faults.with_table(page, record) == page
+
+    one = {**row, "fault": "server: openai, 500", "failed": 0}
+    forms = [one, {**one, "fault": "server: openai, reset", "lost": 2, "injected": 4}]
+    page = faults.table_of({**record, "rows": [*forms, {**one, "fault": "disk: full"}]})
+    assert "| server: openai | 500 (3); reset (4) | 7 | 2 | 0 | 2 | 12 |" in page
+    assert "| disk | full (3) | 3 | 0 | 0 | 1 | 12 |" in page
