@@ -5,6 +5,12 @@ from typing import Any
 
 from omegaconf import MISSING
 
+# What decides nothing, and so may change between two runs on one folder.
+RESULT_BLIND = (
+    "out", "behavior_if_exists", "dry_run", "expected_s", "workers", "machine", "launcher",
+    "launcher_args", "torchrun", "parameters_b", "reuse",
+)  # fmt: skip
+
 
 @dataclass
 class Primary:

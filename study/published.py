@@ -6,8 +6,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from study.again import experiment_of, shipped
 from study.arms import parse_arm
 from study.config import Primary, StudyConfig
+from study.design import primary_of
 from study.estimates import Estimate
 from study.outcome import Outcome
 from study.verdict import Verdict
@@ -45,8 +47,12 @@ def published(folder: Path) -> Outcome:
 
 
 def design_of(record: Mapping[str, Any]) -> StudyConfig:
-    """Return the design as far as `study.json` tells it."""
-    config = StudyConfig(experiment=record["experiment"], primary=Primary(**record["primary"]))
+    """Return the design as far as `study.json` tells it, the rest as its experiment has it."""
+    is_shipped = record["experiment"] in shipped()
+    config = experiment_of(record["experiment"]) if is_shipped else StudyConfig()
+    config.experiment, primary = record["experiment"], Primary(**record["primary"])
+    if not is_shipped or primary_of(config) != primary:
+        config.primary = primary
     config.universe_name = record.get("universe", config.universe_name)
     arms = [parse_arm(line["arm"]) for line in record["estimates"]]
     weights = dict.fromkeys(arm.weights for arm in arms)
@@ -54,4 +60,5 @@ def design_of(record: Mapping[str, Any]) -> StudyConfig:
     config.seeds = record.get("seeds", config.seeds)
     told = any(arm.is_told for arm in arms)
     config.prompts = ["minimal", "full"] if told else ["minimal"]
+    config.signals = list(dict.fromkeys(arm.signal or "tag" for arm in arms))
     return config

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study.again import command_of
 from study.arms import parse_arm
 from study.config import StudyConfig
 from study.plan import Step, plan_steps
@@ -84,7 +85,7 @@ def write_report(
             steps=steps,
             seeds=outcome.record.get("seeds", [0]),
             logs=f"inspect view --log-dir {folder / 'evals'}",
-            experiment_command=f"python -m study.run +experiment={config.experiment}",
+            experiment_command=command_of(config, folder),
             script=script,
             script_digest=digest,
         )
@@ -194,7 +195,8 @@ def rebuild(folder: Path) -> list[str]:
         lines = [say(outcome.holes)] if outcome.holes else []
     else:
         outcome = published(folder)
-        config = design_of(outcome.record)
+        has_design = (folder / "run.json").is_file()
+        config = open_study(folder)[0] if has_design else design_of(outcome.record)
         steps = plan_steps(config, folder)
         lines = ["made from study.json alone: no logs here, so no transcripts"]
     write_report(folder, outcome, steps, config)

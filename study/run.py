@@ -10,7 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.config import StudyConfig
+from study.again import shipped
+from study.config import RESULT_BLIND, StudyConfig
 from study.design import arms_of
 from study.plan import Step, plan_steps
 from tacit.errors import ConfigError
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
     from study.outcome import Outcome
     from tacit.rundir import RunDir
 
-# What decides nothing, and so may change between two runs on one folder.
-RESULT_BLIND = (
-    "out", "behavior_if_exists", "dry_run", "expected_s", "workers", "machine", "launcher",
-    "launcher_args", "torchrun", "parameters_b", "reuse",
-)  # fmt: skip
 COMMANDS_SHOWN = 16
 
 
@@ -74,14 +70,6 @@ def study(config: StudyConfig) -> None:
         from study.outcome import StepFailed, say
 
         raise StepFailed(say(outcome.holes))
-
-
-def shipped() -> list[str]:
-    """Return the names of the shipped experiments."""
-    from importlib.resources import files
-
-    folder = files("conf") / "experiment"
-    return sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".yaml"))
 
 
 def _default_out(experiment: str) -> str:
