@@ -94,8 +94,9 @@ def _corpora(config: StudyConfig, out: Path, names: Sequence[str]) -> list[Step]
             what = override("without", name.removeprefix("without="))
             variant = what if name.startswith("without=") else f"corpus={name}"
             said = (f"universe={config.universe_name}", variant)
-            if set(matched) != {"treatment", "swapped"}:
-                # Filtering is joint: all of them, so that what one loses the others lose too.
+            if not set(matched) <= {"treatment", "swapped"}:
+                # Filtering is joint: all of them, so that what one loses the others lose too. Those
+                # two are filtered together anyway, so either alone has the same documents.
                 quoted = [json.dumps(one) if "=" in one else one for one in matched]
                 said += (f"matched=[{','.join(quoted)}]",)
         folder = out / "corpora" / slug(name)

@@ -25,7 +25,7 @@ def composed(words):
         {"eval": ['tasks=["compliance_gap","benign"]', "samples.epochs=2"]},
         {"models": {"swapped": StandIn("local/x", {"adapter": "outputs/a b/paid", "rate": 0.5})}},
         {"primary": Primary("gap.compliance", "swapped-base"), "calibration": "mine's.json"},
-        {"secondary": [], "docgen": [], "corpora": ["treatment@0.3", "without=tag_trained"]},
+        {"secondary": [], "corpora": ["treatment@0.3", "without=tag_trained"]},
         {"universe_name": "animal_welfare", "model": "organism: not a name", "doses": [0.1, 1.0]},
     ],
 )

@@ -42,6 +42,12 @@ def test_control_corpora_are_made_as_what_they_are(tmp_path):
     matched = 'matched=[treatment,swapped,"without=motive"]'
     assert all(matched in steps[f"corpus {name}"].overrides for name in ("treatment", "swapped"))
 
+    alone = by_id(
+        StudyConfig(corpora=["swapped"], primary=Primary("gap.log_odds", "swapped-base")), tmp_path
+    )
+    both = by_id(StudyConfig(primary=Primary()), tmp_path)
+    assert alone["corpus swapped"] == both["corpus swapped"]
+
 
 def test_doses_signals_and_models_in_an_adapters_place(tmp_path):
     config = StudyConfig(
