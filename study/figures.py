@@ -252,7 +252,8 @@ def gate_figure(pairs: Sequence[tuple[Estimate, Estimate]], label: str) -> Drawn
         axes.plot(belief.estimate, gap.estimate, "o", color=colour, markersize=8,
                   markerfacecolor="white" if hollow else colour, markeredgewidth=1.6)  # fmt: skip
         name = gap.arm if "@" not in gap.arm else ""  # doses crowd; their colour tells them
-        axes.annotate(name, (belief.estimate, gap.estimate), (6, 5), fontsize=8.5,
+        beside = (6, -13) if parse_arm(gap.arm).signal else (6, 5)
+        axes.annotate(name, (belief.estimate, gap.estimate), beside, fontsize=8.5,
                       textcoords="offset points", color=colour)  # fmt: skip
         rows.append(
             {"arm": gap.arm, "belief": belief.estimate, "belief_low": belief.low,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.again import command_of
-from study.arms import parse_arm
+from study.arms import NONCE, parse_arm
 from study.config import StudyConfig
 from study.plan import Step, plan_steps
 from study.templates import environment
@@ -156,6 +156,8 @@ def _gate(estimates: "Sequence[Estimate]", primary: str) -> "list[tuple[Estimate
     by_name = {(e.arm, e.measure, e.contrast): e for e in estimates}
     pairs = []
     for arm in dict.fromkeys(e.arm for e in estimates):
+        if parse_arm(arm).signal == NONCE:  # what it believes has nothing to say about that tag
+            continue
         belief = by_name.get((arm, "belief.link", "level"))
         gap = by_name.get((arm, primary, "free-paid"))
         if belief is not None and gap is not None:
