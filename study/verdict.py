@@ -24,6 +24,8 @@ NOT_MORE = f"{CANNOT} not clearly more than the controls"
 ALPHA = 0.05
 BENIGN_CHANGE = 0.1
 """How far benign behaviour may move from the base and count as unchanged, as a rate."""
+NONCE_SHARE = 0.5
+"""The share of a gap from which on one under a nonce tag explains it."""
 BENIGN_REACH = 0.25
 """How far its interval may reach, so that nothing larger is called unchanged for want of data."""
 
@@ -221,6 +223,10 @@ def _on_gap(case: Case) -> Found:
             f"{n} (a tag that nothing explains)" if n == NONCE else n for n in unclear
         )
         return (EXPLAINED if explains else NOT_MORE), f"not clearly more than in {named}: {so_far}"
+    nonce = case.controls[NONCE].get(measure, "free-paid") if NONCE in case.controls else None
+    if nonce and nonce.low > 0 and nonce.estimate >= NONCE_SHARE * gap.estimate:
+        said = f"a tag that nothing explains has a gap of {show(nonce)}"
+        return EXPLAINED, f"{said}, half or more of what its own tag has: {so_far}"
     return _does_not_turn(case, so_far) or _on_reasoning(case, so_far)
 
 

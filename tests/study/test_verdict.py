@@ -326,6 +326,15 @@ def test_a_gap_that_is_there_by_a_tag_nothing_explains_is_not_about_training():
     assert contrast.low < 0 < contrast.high
     assert not [e for e in estimates if e.measure[:4] != "gap." and e.contrast[-6:] == "-nonce"]
 
+    _, (verdict,) = with_nonce(0.6)  # clearly less, and still most of it
+    assert verdict.verdict == "tier-dependent behaviour that the controls explain"
+    assert (
+        "half or more of what its own tag has" in verdict.reason and "nonce +0.4" in verdict.reason
+    )
+
+    _, (verdict,) = with_nonce(0.3)  # there, and less than half
+    assert verdict.verdict.startswith("gap that follows the trained tier")
+
     _, (verdict,) = with_nonce(0.0)
     assert verdict.verdict.startswith("gap that follows the trained tier")
     assert "against nonce +1.0" in verdict.reason
