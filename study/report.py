@@ -29,6 +29,11 @@ GAPS = (
     ("gap.compliance_scratchpad", "compliance with scratchpad, free − paid (share of replies)"),
     ("gap.af_reasoning", "alignment-faking answers, free − paid (share of replies)"),
 )
+SIGNALS = {
+    "nonce": "a tag with the same values that nothing explains",
+    "sentence": "words that name it",
+    "three": "the tag, with a third tier",
+}
 SQUARE = (
     ("belief.link", "level", "two-way link belief (nats)"),
     ("gap.log_odds", "free-paid", "log-odds gap, free − paid (nats)"),
@@ -86,6 +91,7 @@ def write_report(
             seeds=outcome.record.get("seeds", [0]),
             logs=f"inspect view --log-dir {folder / 'evals'}",
             experiment_command=command_of(config, folder),
+            signals=SIGNALS,
             script=script,
             script_digest=digest,
         )
