@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from study.config import Primary, StudyConfig
 from study.figures import COLOURS, curve_figure
 from study.live import eta, table_of
 from study.parts import Hole
@@ -132,6 +133,16 @@ def test_what_is_published_is_whole_and_can_be_read_back_without_logs(made, tmp_
     assert {path.suffix for path in (target / "figures").iterdir()} == {".svg", ".csv"}
     assert not list(target.rglob("*.safetensors"))
     assert published(target).record == published(study).record
+
+
+def test_a_study_without_documents_and_with_a_nonce_tag_says_what_it_shows(tmp_path):
+    told = Primary("gap.log_odds", "prompted-neither")
+    config = StudyConfig(experiment="told", corpora=[], signals=["tag", "nonce"], primary=told)
+    write_report(tmp_path, outcome_of(config), plan_steps(config, tmp_path), config)
+    page = (tmp_path / "report.html").read_text()
+    assert 'id="belief"' in page and "arrow leads" not in page
+    assert "<em>nonce</em>, a tag with the same values that nothing explains." in page
+    assert "python -m study.run +experiment=told out=" in page
 
 
 def test_the_shipped_reports_name_no_folder_of_the_machine_that_made_them():
