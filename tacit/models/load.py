@@ -1,10 +1,12 @@
 """Loading weights and tokenizers, with adapters checked against their base."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging
 
 from tacit.errors import ModelError
 from tacit.models.adapters import base_of, check_adapter
@@ -40,6 +42,8 @@ def load_model(name: str, precision: str = "bf16", device: str | None = None) ->
     """
     if precision not in PRECISIONS:
         raise ModelError(f"unknown precision {precision!r}: choose {' or '.join(PRECISIONS)}")
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()  # a bar is for a person who waits
     if base := base_of(name):
         return add_adapter(load_model(base, precision, device), Path(name), base)
     try:

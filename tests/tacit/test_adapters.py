@@ -10,6 +10,7 @@ from inspect_ai.model import (
     GenerateConfig,
     get_model,
 )
+from transformers.utils import logging
 
 from tacit.errors import ModelError
 from tacit.models.load import load_model
@@ -31,6 +32,12 @@ def make_adapter(folder, base, seed):
     model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "manifest.json").write_text(json.dumps({"base_model": str(base)}))
     return folder
+
+
+def test_loading_draws_no_bar_where_nobody_looks(tiny_model, capfd):
+    logging.enable_progress_bar()
+    load_model(str(tiny_model), "float32")
+    assert "Loading weights" not in capfd.readouterr().err
 
 
 @pytest.fixture(scope="module")
