@@ -19,19 +19,13 @@ def shipped() -> list[str]:
 
 def experiment_of(name: str) -> StudyConfig:
     """Return the design of a shipped experiment, as its file has it."""
-    from hydra import compose, initialize_config_module
     from hydra.core.config_store import ConfigStore
-    from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
+    from study.compose import composed
+
     ConfigStore.instance().store(name="study_schema", node=StudyConfig)
-    wanted = [f"+experiment={name}"]
-    if GlobalHydra.instance().is_initialized():
-        found = compose("study", wanted)
-    else:
-        with initialize_config_module("conf", version_base="1.3"):
-            found = compose("study", wanted)
-    config = OmegaConf.to_object(found)
+    config = OmegaConf.to_object(composed("study", [f"+experiment={name}"]))
     assert isinstance(config, StudyConfig)
     return config
 

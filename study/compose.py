@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 NAMES = {"corpus": "docgen", "adapter": "finetune", "eval": "eval"}
 
 
+def composed(name: str, overrides: list[str]) -> Any:
+    """Return `conf/<name>.yaml` with overrides, inside a verb's own Hydra or without one."""
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+
+    if GlobalHydra.instance().is_initialized():
+        return compose(name, overrides)
+    with initialize_config_module("conf", version_base="1.3"):
+        return compose(name, overrides)
+
+
 def compose_step(step: Step) -> "DocgenConfig | FinetuneConfig | EvalConfig":
     """Return the resolved configuration of one step's verb, without its universe.
 
@@ -24,9 +35,7 @@ def compose_step(step: Step) -> "DocgenConfig | FinetuneConfig | EvalConfig":
     Raises:
         ConfigError: an override names no option, or has a value of the wrong type.
     """
-    from hydra import compose, initialize_config_module
     from hydra.core.config_store import ConfigStore
-    from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -38,11 +47,7 @@ def compose_step(step: Step) -> "DocgenConfig | FinetuneConfig | EvalConfig":
     if step.kind != "adapter":
         wanted.append("~universe")
     try:
-        if GlobalHydra.instance().is_initialized():
-            found = compose(NAMES[step.kind], wanted)
-        else:
-            with initialize_config_module("conf", version_base="1.3"):
-                found = compose(NAMES[step.kind], wanted)
+        found = composed(NAMES[step.kind], wanted)
         if step.kind != "adapter":
             OmegaConf.update(found, "universe", {}, force_add=True)
         resolved: Any = OmegaConf.to_object(found)
